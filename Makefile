@@ -1,0 +1,77 @@
+# make help        what can be made
+#
+# Variables: PYTHON (3.10 to 3.12), VENV, PIP_ARGS (options of pip install; -vv shows its progress),
+# PYTEST_ARGS, and those below.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+WORK_DIR ?= work_dirs/demo
+DEMO_CONFIG ?= configs/sta_vit_motions.py
+DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
+DEMO_ARGS ?= --schedules 0 8 16 24 --pruners sta random tome
+TRAIN_DATA_ARGS ?= --split train
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+STAMP := $(VENV)/.installed
+REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install test check lint demo train-data doctor clean
+
+help:  ## this list
+	@echo 'Targets:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## .venv with the tested versions; runs again only when the requirements change
+
+test: install check  ## install what is missing, lint, run the tests
+
+check: $(STAMP) lint  ## lint and tests, as CI runs them
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+demo: install  ## accuracy next to GFLOPs on the embedded videos: table and plot in work_dirs/demo
+	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS) --work-dir $(WORK_DIR)
+
+train-data: install  ## render the training videos of the embedded data set
+	$(PY) tools/make_motions.py $(TRAIN_DATA_ARGS)
+
+doctor: $(STAMP)  ## versions, what is broken and the command that mends it
+	$(PY) -m sta.doctor
+
+clean:  ## remove .venv and what tools left behind; data and results stay
+	rm -rf $(VENV) build sta.egg-info .pytest_cache .ruff_cache
+	find sta tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A machine without a venv module, or with too old a Python, gets one line instead of a traceback.
+$(PY):
+	@command -v $(PYTHON) > /dev/null \
+		|| { echo '$(PYTHON) not found. Mend: make install PYTHON=python3.11'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "$$($(PYTHON) --version) is too old, 3.10 to 3.12 will do. Mend: make install PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null \
+		|| { echo '$(PYTHON) has no venv module. Mend (Debian, Ubuntu): apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): $(REQUIREMENTS) | $(PY)
+	@echo 'Installing into $(VENV): about 2 minutes with a CPU build of PyTorch, longer with CUDA.'
+	$(PIP) install -qq $(PIP_ARGS) -c constraints.txt -r requirements.txt -r requirements-dev.txt
+	$(PIP) install -qq --no-deps --no-build-isolation -e .
+	@$(PY) -c 'import cv2' 2> /dev/null || $(MAKE) --no-print-directory headless-opencv
+	@touch $@
+
+# The usual OpenCV wheels need a desktop's libGL.so.1 and glib, which a bare server lacks. The
+# headless wheel of the same version is the same library without windows and needs neither.
+.PHONY: headless-opencv
+headless-opencv:
+	@echo 'import cv2 fails (no libGL.so.1 or glib here): changing to the headless OpenCV wheel.'
+	@version=$$($(PY) -c 'from importlib.metadata import version; print(version("opencv-contrib-python"))') \
+	&& $(PIP) uninstall -qq -y opencv-python opencv-contrib-python \
+	&& $(PIP) install -qq $(PIP_ARGS) --force-reinstall --no-deps "opencv-contrib-python-headless==$$version"
+	@$(PY) -c 'import cv2' || { echo 'OpenCV still does not import. See: $(PY) -m sta.doctor'; exit 1; }

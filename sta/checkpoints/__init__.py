@@ -1,0 +1,7 @@
+"""Checkpoints of other people's models, read safely and loaded strictly."""
+
+from .exporter import export_weights
+from .loader import LoadReport, load_checkpoint
+from .reader import CheckpointError, read_state_dict
+
+__all__ = ['CheckpointError', 'LoadReport', 'export_weights', 'load_checkpoint', 'read_state_dict']

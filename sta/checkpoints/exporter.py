@@ -1,0 +1,36 @@
+"""Write weights as safetensors, which hold nothing but tensors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+
+def export_weights(
+    model: nn.Module, path: str | os.PathLike, dtype: torch.dtype = torch.float16
+) -> str:
+    """Save a model's parameters under their own names; fixed tables (buffers) are left out.
+
+    Args:
+        model: any module.
+        path: .safetensors file; written whole or not at all.
+        dtype: of floating-point parameters.
+
+    Returns:
+        One line saying what was written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: parameter.detach().to('cpu', dtype).contiguous()
+        for name, parameter in model.named_parameters()
+    }
+    partial = path.with_suffix('.partial')
+    save_file(tensors, partial, metadata={'format': 'pt'})
+    os.replace(partial, path)
+    size_mb = path.stat().st_size / 1e6
+    return f'wrote {len(tensors)} tensors as {str(dtype)[6:]} to {path} ({size_mb:.1f} MB)'

@@ -1,0 +1,334 @@
+"""Every work-around for a host library (mmaction2, mmengine, mmcv, torch), in one place.
+
+Call heal_host() before the first import of mmaction or mmengine.runner. It looks at what is really
+installed, mends only what is broken, writes nothing to site-packages, and can be called any number
+of times. `python -m sta.doctor` lists which of these are in force.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from .installed import distribution_folder, distribution_version, module_folder, satisfies
+
+DRN_PACKAGE = 'mmaction.models.localizers.drn'
+HOST_MODULES = ('torch', 'cv2', 'mmengine', 'mmcv', 'mmaction')
+MMCV_RANGE = '>=2.0,<2.2'  # mmaction2 1.2.0 asserts 2.0.0rc4 <= mmcv < 2.2.0 at import
+
+
+class HostError(ImportError):
+    """A host library that cannot be healed from here; the message holds the mending command."""
+
+
+@dataclass(frozen=True)
+class Workaround:
+    """One defect of a host library and the way round it.
+
+    Attributes:
+        name: short and unique, as the doctor prints it.
+        defect: what fails without it, in which versions.
+        source: where it is reported.
+        until: when this entry can be deleted.
+        needed: whether the installed versions have the defect; imports nothing heavy.
+        apply: mends it for this process; a second call changes nothing.
+    """
+
+    name: str
+    defect: str
+    source: str
+    until: str
+    needed: Callable[[], bool]
+    apply: Callable[[], None]
+
+
+def heal_host() -> tuple[str, ...]:
+    """Apply the work-arounds that the installed libraries need.
+
+    Returns:
+        Names of the work-arounds in force, in the order of WORKAROUNDS.
+
+    Raises:
+        HostError: a library is missing, refused by mmaction2, or does not import for lack of a
+            system library; the message holds the command that mends it.
+    """
+    _refuse_missing_hosts()
+    _refuse_unsupported_mmcv()
+    _refuse_broken_opencv()
+    in_force = [workaround for workaround in WORKAROUNDS if workaround.needed()]
+    for workaround in in_force:
+        workaround.apply()
+    return tuple(workaround.name for workaround in in_force)
+
+
+def _refuse_unsupported_mmcv() -> None:
+    # mmcv and mmcv-lite are two distributions of one module; mmaction2's own assertion would be
+    # a traceback in the middle of an import.
+    for distribution in ('mmcv', 'mmcv-lite'):
+        version = distribution_version(distribution)
+        if version is not None and not satisfies(version, MMCV_RANGE):
+            pip = f'{sys.executable} -m pip'
+            raise HostError(
+                f'{distribution} {version} is installed, but mmaction2 1.2.0 refuses anything '
+                f'outside {MMCV_RANGE}. Mend: {pip} uninstall -y mmcv mmcv-lite && '
+                f'{pip} install "mmcv-lite{MMCV_RANGE}"'
+            )
+
+
+def _refuse_missing_hosts() -> None:
+    missing = [module for module in HOST_MODULES if module_folder(module) is None]
+    if missing:
+        raise HostError(
+            f'not installed: {", ".join(missing)}. Mend: make install, or '
+            f'{sys.executable} -m pip install -r requirements.txt'
+        )
+
+
+def _refuse_broken_opencv() -> None:
+    try:
+        import cv2  # noqa: F401  (mmcv imports it anyway)
+    except ImportError as error:
+        raise HostError(f'OpenCV does not import ({error}). Mend: {opencv_mend()}') from None
+
+
+def opencv_mend() -> str:
+    """What makes `import cv2` work on a server without a screen: system libraries or other wheels.
+
+    The headless wheel is the same OpenCV without windows, so it needs no libGL.so.1 and no glib.
+    mmengine and mmaction2 ask for two wheels that fill the same folder; both have to go.
+    """
+    wheel = 'opencv-contrib-python'
+    version = distribution_version(wheel) or distribution_version('opencv-python')
+    pinned = f'{wheel}-headless=={version}' if version else f'{wheel}-headless'
+    pip = f'{sys.executable} -m pip'
+    return (
+        'apt-get install -y libgl1 libglib2.0-0 (as root, on Debian), or, without root: '
+        f'{pip} uninstall -y opencv-python {wheel} && {pip} install --no-deps {pinned}'
+    )
+
+
+def _torch_is(specifiers: str) -> bool:
+    version = distribution_version('torch')
+    return version is not None and satisfies(version, specifiers)
+
+
+# --- mmaction2 --------------------------------------------------------------------------------
+
+
+def _drn_is_missing() -> bool:
+    mmaction = module_folder('mmaction')
+    return mmaction is not None and not (mmaction / 'models' / 'localizers' / 'drn').is_dir()
+
+
+def _stub_drn() -> None:
+    if DRN_PACKAGE in sys.modules:
+        return
+
+    class DRN:
+        """Placeholder for mmaction2's temporal localizer, whose code its wheel lacks."""
+
+        def __init__(self) -> None:
+            raise HostError('the mmaction2 1.2.0 wheel lacks DRN; install mmaction2 from source')
+
+    package = ModuleType(DRN_PACKAGE, 'Stand-in put here by sta.compat.')
+    package.__path__ = []
+    module = ModuleType(f'{DRN_PACKAGE}.drn', 'Stand-in put here by sta.compat.')
+    module.DRN = package.DRN = DRN
+    package.drn = module
+    sys.modules[package.__name__] = package
+    sys.modules[module.__name__] = module
+
+
+def _importlib_metadata_is_missing() -> bool:
+    return module_folder('importlib_metadata') is None
+
+
+def _alias_importlib_metadata() -> None:
+    # The two names mmaction2 takes from the back-port are the standard library's own.
+    sys.modules.setdefault('importlib_metadata', importlib.metadata)
+
+
+def _transformers_is_installed() -> bool:
+    return module_folder('transformers') is not None
+
+
+def _skip_multimodal_models() -> None:
+    if 'mmaction.models' in sys.modules:
+        return
+    from mmaction.utils import dependency
+
+    dependency.WITH_MULTIMODAL = False
+
+
+# --- mmengine ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Make `import module` raise ImportError inside the block."""
+    absent = object()
+    before: Any = sys.modules.get(module, absent)
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if before is not absent:
+            sys.modules[module] = before
+
+
+def _adafactor_clashes() -> bool:
+    return _transformers_is_installed() and _torch_is('>=2.5')
+
+
+def _import_optimizers_without_transformers() -> None:
+    if 'mmengine.optim' in sys.modules:
+        return
+    with _hidden('transformers'):
+        import mmengine.optim  # noqa: F401
+
+
+def _mmengine_needs_pkg_resources() -> bool:
+    mmengine = module_folder('mmengine')
+    if mmengine is None or module_folder('pkg_resources') is not None:
+        return False
+    return 'pkg_resources' in (mmengine / 'utils' / 'package_utils.py').read_text(encoding='utf-8')
+
+
+def _replace_package_lookup() -> None:
+    from mmengine.config import config
+
+    config.is_installed = _is_installed
+    config.get_installed_path = distribution_folder
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(distribution_folder(package))
+    except ModuleNotFoundError:
+        return False
+
+
+def _resume_is_refused() -> bool:
+    return _torch_is('>=2.6')
+
+
+def _allow_logs_in_checkpoints() -> None:
+    import torch
+
+    torch.serialization.add_safe_globals(_log_types())
+
+
+def _log_types() -> list[Any]:
+    """What mmengine stores beside weights, as torch's allow-list wants it: data holders only."""
+    import numpy as np
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    # Taken from values, because numpy 1 and numpy 2 keep them in modules of different names.
+    rebuild_scalar = np.float64(0).__reduce__()[0]
+    rebuild_array = np.zeros(1).__reduce__()[0]
+    return [
+        HistoryBuffer,
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(code)) for code in ('f8', 'f4', 'i8', 'i4', '?')},
+        (_history_statistic, 'builtins.getattr'),
+        (rebuild_scalar, 'numpy.core.multiarray.scalar'),
+        (rebuild_scalar, 'numpy._core.multiarray.scalar'),
+        (rebuild_array, 'numpy.core.multiarray._reconstruct'),
+        (rebuild_array, 'numpy._core.multiarray._reconstruct'),
+    ]
+
+
+def _history_statistic(owner: type, name: str) -> Any:
+    """The only use of getattr in mmengine's checkpoints: HistoryBuffer's own statistics.
+
+    Allowing the real getattr would let a file reach anything in the process.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+        return getattr(HistoryBuffer, name)
+    raise ValueError(f'a checkpoint asked for attribute {name!r} of {owner!r}: refused')
+
+
+# --- noise ------------------------------------------------------------------------------------
+
+
+def _silence_known_warnings() -> None:
+    # mmcv-lite says so at every import; the operator it lacks is for detection models.
+    warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+    # mmengine's AMP wrapper uses the old name of torch's GradScaler; same class, same result.
+    warnings.filterwarnings(
+        'ignore', r'`torch\.cuda\.amp\.GradScaler\(args\.\.\.\)` is deprecated', FutureWarning
+    )
+    # mmengine <= 0.10.7 with setuptools 67 to 81, when a config inherits from `mmaction::...`.
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated as an API')
+
+
+WORKAROUNDS = (
+    Workaround(
+        name='mmaction2 DRN',
+        defect='the mmaction2 1.2.0 wheel lacks models/localizers/drn, so mmaction.models fails',
+        source='github.com/open-mmlab/mmaction2/issues/2714',
+        until='an mmaction2 release whose wheel holds the folder',
+        needed=_drn_is_missing,
+        apply=_stub_drn,
+    ),
+    Workaround(
+        name='importlib_metadata',
+        defect='mmaction2 1.2.0 imports importlib_metadata without requiring it',
+        source='mmaction/utils/dependency.py',
+        until='mmaction2 declares it or uses importlib.metadata',
+        needed=_importlib_metadata_is_missing,
+        apply=_alias_importlib_metadata,
+    ),
+    Workaround(
+        name='mmengine Adafactor',
+        defect='with transformers installed and torch >= 2.5, import mmengine.optim fails: '
+        'Adafactor is registered twice',
+        source='github.com/open-mmlab/mmengine/issues/1609',
+        until='an mmengine release above 0.10.7 that skips the second one',
+        needed=_adafactor_clashes,
+        apply=_import_optimizers_without_transformers,
+    ),
+    Workaround(
+        name='mmaction2 multimodal',
+        defect='with transformers installed, import mmaction.models also wants timm and a '
+        'transformers of 2023, for models not used here',
+        source='mmaction/models/multimodal/vindlu/temporal_model.py',
+        until='mmaction2 imports its multimodal models only on demand',
+        needed=_transformers_is_installed,
+        apply=_skip_multimodal_models,
+    ),
+    Workaround(
+        name='mmengine pkg_resources',
+        defect="_base_ = 'mmaction::...' needs pkg_resources, gone from setuptools >= 82",
+        source='github.com/open-mmlab/mmengine/pull/1676',
+        until='an mmengine release above 0.10.7',
+        needed=_mmengine_needs_pkg_resources,
+        apply=_replace_package_lookup,
+    ),
+    Workaround(
+        name='mmengine resume',
+        defect='torch >= 2.6 refuses the logs in mmengine checkpoints, so training cannot resume',
+        source='github.com/open-mmlab/mmengine/issues/1655',
+        until='an mmengine release that allows its own types',
+        needed=_resume_is_refused,
+        apply=_allow_logs_in_checkpoints,
+    ),
+    Workaround(
+        name='known warnings',
+        defect='harmless warnings at import hide the ones that matter',
+        source='see _silence_known_warnings',
+        until='each with the release named beside it',
+        needed=lambda: True,
+        apply=_silence_known_warnings,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Data: index-exact samplers, views, lists of videos, and the embedded motion data set."""

@@ -1,0 +1,1 @@
+"""A small synthetic action data set in which the order in time decides the class."""

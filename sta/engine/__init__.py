@@ -1,0 +1,25 @@
+"""The loop that decodes once and evaluates every variant, and how its processes start."""
+
+from sta.compat import heal_host
+
+heal_host()
+
+from .launch import LAUNCHERS, LaunchError, start_processes  # noqa: E402  (heal the host first)
+from .variant_loop import VariantTestLoop  # noqa: E402
+from .variants import (  # noqa: E402
+    VariantError,
+    expand_variants,
+    parse_pruner_text,
+    parse_schedule_text,
+)
+
+__all__ = [
+    'LAUNCHERS',
+    'LaunchError',
+    'VariantError',
+    'VariantTestLoop',
+    'expand_variants',
+    'parse_pruner_text',
+    'parse_schedule_text',
+    'start_processes',
+]

@@ -1,0 +1,53 @@
+"""How command lines end: well, or with one clear line and a non-zero status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from sta.checkpoints import CheckpointError
+from sta.compat import HostError
+from sta.datasets.video_list import DataError
+from sta.pruning import ScheduleError
+
+from .config import ConfigError
+from .launch import LaunchError
+from .variants import VariantError
+
+USER_ERRORS = (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    HostError,
+    LaunchError,
+    ScheduleError,
+    VariantError,
+)
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run a command and turn what a user can get wrong into one line on stderr.
+
+    Args:
+        command: does the work; anything but a user's mistake keeps its traceback.
+
+    Returns:
+        Exit status: 0, 2 after a user's mistake, 130 when interrupted.
+    """
+    try:
+        return command() or 0
+    except USER_ERRORS as error:
+        print(f'error: {one_line(error)}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error, also of one that a data loading worker handed over."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if lines[0].startswith('Caught ') and len(lines) > 1:
+        # torch repeats the worker's traceback as the message; what was said stands last.
+        return lines[-1].partition(': ')[2] or lines[-1]
+    return ' '.join(line.strip() for line in lines)

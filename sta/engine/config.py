@@ -1,0 +1,101 @@
+"""Load a config, with command-line options merged, and say clearly what is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+KNOWN_KEYS = (
+    'auto_scale_lr',
+    'cfg',
+    'custom_hooks',
+    'custom_imports',
+    'data_preprocessor',
+    'default_hooks',
+    'default_scope',
+    'env_cfg',
+    'launcher',
+    'load_from',
+    'log_level',
+    'log_processor',
+    'model',
+    'optim_wrapper',
+    'param_scheduler',
+    'randomness',
+    'resume',
+    'test_cfg',
+    'test_dataloader',
+    'test_evaluator',
+    'train_cfg',
+    'train_dataloader',
+    'val_cfg',
+    'val_dataloader',
+    'val_evaluator',
+    'vis_backends',
+    'visualizer',
+    'work_dir',
+)
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names the file and what is wrong."""
+
+
+def load_config(path: str, options: Sequence[str] = ()) -> Config:
+    """Read a config file and merge options such as model.backbone.depth=6.
+
+    Args:
+        path: a Python config.
+        options: key=value; values in Python syntax, anything else is text. Keys must exist, but for
+            the last part.
+
+    Raises:
+        ConfigError: no such file, one that cannot be executed, a misspelt key, a malformed option.
+    """
+    if not os.path.isfile(path):
+        raise ConfigError(f'config {path} does not exist; configs/ holds {_neighbours(path)}')
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a config is Python: it can fail in any way
+        reason = (str(error).strip().splitlines() or [''])[-1]
+        raise ConfigError(f'config {path} cannot be read: {type(error).__name__}: {reason}') from error
+    _refuse_misspelt(config, path)
+    config.merge_from_dict(dict(_parse_option(option, config) for option in options))
+    return config
+
+
+def _neighbours(path: str) -> str:
+    folder = os.path.dirname(path) or '.'
+    folder = folder if os.path.isdir(folder) else 'configs'
+    names = sorted(n for n in os.listdir(folder) if n.endswith('.py')) if os.path.isdir(folder) else []
+    close = difflib.get_close_matches(os.path.basename(path), names, n=3, cutoff=0.4)
+    return ', '.join(close or names[:6]) or 'nothing here: run from the root of the repository'
+
+
+def _refuse_misspelt(config: Config, path: str) -> None:
+    """mmengine takes any top-level key in silence: refuse the ones that look like a known one."""
+    for key in config:
+        close = difflib.get_close_matches(key, KNOWN_KEYS, n=1, cutoff=0.85)
+        if close and key not in KNOWN_KEYS:
+            raise ConfigError(f'config {path}: unknown key {key!r}, did you mean {close[0]!r}?')
+
+
+def _parse_option(option: str, config: Config) -> tuple[str, Any]:
+    key, equals, text = option.partition('=')
+    if not equals or not key:
+        raise ConfigError(f'--cfg-options takes key=value, got {option!r}')
+    here: Any = config
+    for part in key.split('.')[:-1]:
+        try:
+            here = here[int(part)] if isinstance(here, list) else here[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise ConfigError(f'--cfg-options {option}: the config has no {part!r} in {key}') from None
+    try:
+        return key, ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return key, text

@@ -1,0 +1,70 @@
+"""Start the processes' conversation: torchrun or srun, GPUs or CPUs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+
+
+class LaunchError(RuntimeError):
+    """The environment does not look like the launcher that was named."""
+
+
+def start_processes(launcher: str) -> None:
+    """Join the process group, with nccl where there is a GPU per process and gloo elsewhere.
+
+    Args:
+        launcher: 'none' (a single process), 'pytorch' (torchrun) or 'slurm' (srun).
+
+    Raises:
+        LaunchError: environment variables of the launcher are missing.
+    """
+    if launcher == 'none' or dist.is_initialized():
+        return
+    if launcher == 'slurm':
+        os.environ.update(slurm_environment(os.environ))
+    missing = [n for n in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if n not in os.environ]
+    if missing:
+        raise LaunchError(
+            f'--launcher {launcher} needs {", ".join(missing)} in the environment: start with '
+            f'torchrun --nproc_per_node=N tools/test.py ... --launcher pytorch'
+        )
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
+    dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
+
+
+def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What torch wants to know, from what srun tells every task; needs no scontrol.
+
+    Raises:
+        LaunchError: not inside srun.
+    """
+    names = ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'SLURM_NODELIST', 'SLURM_JOB_ID')
+    missing = [name for name in names if name not in environment]
+    if missing:
+        raise LaunchError(f'--launcher slurm outside of srun: {", ".join(missing)} not set')
+    rank, size, local, nodes, job = (environment[name] for name in names)
+    return {
+        'RANK': rank,
+        'WORLD_SIZE': size,
+        'LOCAL_RANK': local,
+        'MASTER_ADDR': environment.get('MASTER_ADDR') or first_host(nodes),
+        # A port of the job's own: two jobs on one node must not meet.
+        'MASTER_PORT': environment.get('MASTER_PORT') or str(20000 + int(job) % 20000),
+    }
+
+
+def first_host(nodes: str) -> str:
+    """First name of a SLURM node list: 'gpu[03-07,12],cpu1' gives 'gpu03'."""
+    match = re.match(r'([^,\[]+)(?:\[([^\]]+)\])?', nodes)
+    if match is None:
+        raise LaunchError(f'SLURM_NODELIST {nodes!r} names no node')
+    prefix, ranges = match.groups()
+    return prefix + (re.split(r'[,-]', ranges)[0] if ranges else '')

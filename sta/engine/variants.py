@@ -1,0 +1,138 @@
+"""From what a config or a command line says to a list of variants."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sta.pruning import Variant
+
+SHORT_NAMES = {
+    'sta': 'STAPruner',
+    'random': 'RandomPruner',
+    'tube-random': 'TubeRandomPruner',
+    'tome': 'ToMeMergePruner',
+}
+_FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
+UNPRUNED = 'unpruned'
+
+
+class VariantError(ValueError):
+    """A pruner or schedule that cannot be understood; the message says what can."""
+
+
+def expand_variants(
+    schedules: Sequence[Any], pruners: Sequence[Mapping[str, Any]]
+) -> list[Variant]:
+    """Every pruner at every schedule; dropping nothing is one variant whatever the pruner.
+
+    Args:
+        schedules: ints, lists of ints, lists of dicts, None, or dict(name=, schedule=).
+        pruners: settings of pruners, dict(type=...) with an optional name.
+
+    Raises:
+        VariantError: none given, or two variants of one name.
+    """
+    if not schedules or not pruners:
+        raise VariantError('at least one schedule and one pruner are needed')
+    variants = []
+    if any(_drops_nothing(schedule) for schedule in schedules):
+        variants.append(Variant(UNPRUNED, pruners[0], None))
+    for pruner in pruners:
+        family = pruner_name(pruner)
+        settings = {key: value for key, value in pruner.items() if key != 'name'}
+        for index, schedule in enumerate(schedules):
+            if not _drops_nothing(schedule):
+                label, value = _schedule_label(schedule, index)
+                variants.append(Variant(f'{family}-{label}', settings, value, family))
+    names = [variant.name for variant in variants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise VariantError(
+            f'variants {twice} appear twice: drop one, or give it a name, dict(name=..., ...)'
+        )
+    return variants
+
+
+def pruner_name(pruner: Mapping[str, Any]) -> str:
+    """'sta' for dict(type='STAPruner'), with settings that differ from the default in brackets."""
+    if 'name' in pruner:
+        return str(pruner['name'])
+    kind = str(pruner.get('type'))
+    short = _FAMILIES.get(kind, kind)
+    defaults = dict(first_frame='tome', similarity='key', score='product')
+    extra = [
+        f'{key}={value}'
+        for key, value in pruner.items()
+        if key != 'type' and defaults.get(key) != value
+    ]
+    return f'{short}[{",".join(extra)}]' if extra else short
+
+
+def parse_schedule_text(text: str) -> Any:
+    """A schedule as typed: 64, or 48,96,192 (drops per chunk), or a list of dicts in Python syntax.
+
+    Raises:
+        VariantError: anything else.
+    """
+    if text.strip().lower() == 'none':
+        return None
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(value, tuple):
+        value = list(value)
+    if isinstance(value, int | list) and not isinstance(value, bool):
+        return value
+    raise VariantError(
+        f'schedule {text!r} is not understood: use a whole number such as 64, drops per chunk such '
+        f'as 48,96,192, or a list of dict(after_block=, num_chunks=, num_drop=, backward=)'
+    )
+
+
+def parse_pruner_text(text: str) -> dict[str, Any]:
+    """A pruner as typed: sta, random, tube-random, tome, or sta:score=temporal,first_frame=grid.
+
+    Raises:
+        VariantError: an unknown name, or a setting that is not key=value.
+    """
+    name, _, settings = text.partition(':')
+    if name not in SHORT_NAMES and name not in _known_types():
+        raise VariantError(f'unknown pruner {name!r}; known are {", ".join(SHORT_NAMES)}')
+    pruner: dict[str, Any] = dict(type=SHORT_NAMES.get(name, name))
+    for part in filter(None, settings.split(',')):
+        key, equals, value = part.partition('=')
+        if not equals:
+            raise VariantError(f'pruner {text!r}: expected key=value after the colon, got {part!r}')
+        pruner[key] = int(value) if value.lstrip('-').isdigit() else value
+    return pruner
+
+
+def _known_types() -> Iterable[str]:
+    from sta.registry import PRUNERS
+
+    return PRUNERS.module_dict
+
+
+def _drops_nothing(schedule: Any) -> bool:
+    if isinstance(schedule, Mapping):
+        schedule = schedule.get('schedule')
+    if isinstance(schedule, list | tuple):
+        return all(
+            (item.get('num_drop') if isinstance(item, Mapping) else item) == 0 for item in schedule
+        )
+    return schedule is None or (schedule == 0 and not isinstance(schedule, bool))
+
+
+def _schedule_label(schedule: Any, index: int) -> tuple[str, Any]:
+    if isinstance(schedule, Mapping):
+        if set(schedule) != {'name', 'schedule'}:
+            raise VariantError(f'a named schedule is dict(name=, schedule=), got {dict(schedule)}')
+        return str(schedule['name']), schedule['schedule']
+    if isinstance(schedule, list | tuple):
+        if all(isinstance(item, int) for item in schedule):
+            return ','.join(map(str, schedule)), list(schedule)
+        return f'schedule{index}', [dict(item) if isinstance(item, Mapping) else item for item in schedule]
+    return str(schedule), schedule

@@ -1,0 +1,23 @@
+"""Top-k accuracy from scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether each video's label is among its k highest scores.
+
+    Equal scores are ranked by class index, so that the answer never depends on a sort's whim.
+
+    Args:
+        scores: (videos, classes).
+        labels: (videos,) int64.
+        k: how many classes count; all when there are fewer.
+
+    Returns:
+        (videos,) bool.
+    """
+    own = scores[np.arange(len(labels)), labels][:, None]
+    ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, None]))
+    return ahead.sum(1) < k

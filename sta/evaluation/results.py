@@ -1,0 +1,137 @@
+"""What an evaluation found: per-video scores of every variant, and a summary row for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sta.pruning import Variant
+
+from .accuracy import top_k_correct
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one variant costs, known before any data is read.
+
+    Attributes:
+        num_tokens: tokens per clip before the first stage.
+        tokens_after_stages: tokens per clip left after each pruning stage; empty when none prunes.
+        gflops_per_view: 1e9 multiply-accumulates of backbone and head for one view.
+        num_parameters: parameters of the whole model.
+    """
+
+    num_tokens: int
+    tokens_after_stages: tuple[int, ...]
+    gflops_per_view: float
+    num_parameters: int
+
+    @property
+    def tokens_kept(self) -> int:
+        """Tokens per clip that reach the head."""
+        return self.tokens_after_stages[-1] if self.tokens_after_stages else self.num_tokens
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One variant on one data set.
+
+    Attributes:
+        variant: pruner and schedule.
+        cost: what it costs.
+        scores: (videos, classes) float32, softmax averaged over a video's views.
+        clips_per_s: views per second of the model alone, decoding apart; per process.
+    """
+
+    variant: Variant
+    cost: Cost
+    scores: np.ndarray
+    clips_per_s: float
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """All variants on one data set, in the order they were asked for.
+
+    Attributes:
+        variants: one result each.
+        labels: (videos,) int64.
+        names: file name of each video.
+        views: views per video (temporal clips x spatial crops).
+        hardware: what it ran on, in words.
+        precision: 'fp32', 'bf16' or 'fp16'.
+        wall_s: seconds the pass over the data took.
+        wait_share: share of ``wall_s`` spent waiting for decoded videos.
+    """
+
+    variants: tuple[VariantResult, ...]
+    labels: np.ndarray
+    names: tuple[str, ...]
+    views: int
+    hardware: str
+    precision: str
+    wall_s: float
+    wait_share: float
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One line of the table; per cent where the name says so, None where undefined.
+
+    Attributes:
+        name: variant, e.g. 'sta-64'.
+        pruner: family for plots, e.g. 'sta'; '' for no pruning.
+        tokens_kept: tokens per clip that reach the head.
+        tokens_after_stages: tokens per clip after each stage.
+        gflops_per_view: 1e9 multiply-accumulates per view.
+        gflops_per_video: the same times the views of a video.
+        reduction_percent: GFLOPs saved against no pruning.
+        top1_percent: top-1 accuracy.
+        top5_percent: top-5 accuracy.
+        top1_change: top-1 minus that of no pruning, in points.
+        clips_per_s: views per second of the model alone.
+    """
+
+    name: str
+    pruner: str
+    tokens_kept: int
+    tokens_after_stages: tuple[int, ...]
+    gflops_per_view: float
+    gflops_per_video: float
+    reduction_percent: float | None
+    top1_percent: float
+    top5_percent: float
+    top1_change: float | None
+    clips_per_s: float
+
+
+def summarise(result: EvaluationResult) -> list[SummaryRow]:
+    """One row per variant; changes are against the variant that drops nothing, if it was run."""
+    top1 = [100.0 * top_k_correct(v.scores, result.labels, 1).mean() for v in result.variants]
+    full = next(
+        (i for i, v in enumerate(result.variants) if v.cost.tokens_kept == v.cost.num_tokens), None
+    )
+    rows = []
+    for i, v in enumerate(result.variants):
+        reduction = change = None
+        if full is not None:
+            whole = result.variants[full].cost.gflops_per_view
+            reduction = 100.0 * (1.0 - v.cost.gflops_per_view / whole)
+            change = top1[i] - top1[full]
+        rows.append(
+            SummaryRow(
+                name=v.variant.name,
+                pruner=v.variant.family,
+                tokens_kept=v.cost.tokens_kept,
+                tokens_after_stages=v.cost.tokens_after_stages,
+                gflops_per_view=v.cost.gflops_per_view,
+                gflops_per_video=v.cost.gflops_per_view * result.views,
+                reduction_percent=reduction,
+                top1_percent=top1[i],
+                top5_percent=100.0 * top_k_correct(v.scores, result.labels, 5).mean(),
+                top1_change=change,
+                clips_per_s=v.clips_per_s,
+            )
+        )
+    return rows

@@ -1,0 +1,9 @@
+"""Backbones with token pruning, registered in mmaction2's MODELS."""
+
+from sta.compat import heal_host
+
+heal_host()
+
+from .sta_vit import STAVisionTransformer  # noqa: E402  (the host must be healed first)
+
+__all__ = ['STAVisionTransformer']

@@ -1,0 +1,83 @@
+"""What every backbone with STA shares: a schedule, a pruner, and a way to set both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sta.pruning import PruningSchedule, PruningStage, ScheduleError, Variant
+from sta.registry import build_pruner
+
+
+class PrunableBackbone:
+    """Mix-in that holds the variant a backbone runs; the backbone says what fits by overriding.
+
+    Attributes:
+        schedule: the parsed PruningSchedule.
+        pruner: the pruner in use.
+    """
+
+    schedule: PruningSchedule
+    pruner: Any
+
+    def parse_schedule(self, schedule: Any) -> PruningSchedule:
+        """Parse and check a schedule against this model; the backbone defines it."""
+        raise TypeError(f'{type(self).__name__} does not define parse_schedule')
+
+    def set_schedule(self, schedule: Any) -> None:
+        """Choose where and how many tokens are dropped.
+
+        Args:
+            schedule: None, an int (the paper's r), a list of ints, a list of dicts, or a
+                PruningSchedule, see :meth:`sta.pruning.PruningSchedule.parse`.
+
+        Raises:
+            ScheduleError: the model cannot hold it; the old one stays.
+        """
+        self._set(self.parse_schedule(schedule), self.pruner)
+
+    def set_pruner(self, pruner: Any) -> None:
+        """Choose how tokens are dropped.
+
+        Args:
+            pruner: settings, dict(type=..., ...), or a pruner.
+
+        Raises:
+            ValueError: unknown or unfit for the schedule; the old one stays.
+        """
+        self._set(self.schedule, _as_pruner(pruner))
+
+    def set_variant(self, variant: Variant) -> None:
+        """Choose schedule and pruner together; a variant without a pruner keeps the present one."""
+        pruner = self.pruner if variant.pruner is None else _as_pruner(variant.pruner)
+        self._set(self.parse_schedule(variant.schedule), pruner)
+
+    @contextmanager
+    def using(self, variant: Variant) -> Iterator[None]:
+        """Run a variant inside a with block and restore the present one after it."""
+        before = self.schedule, self.pruner
+        self.set_variant(variant)
+        try:
+            yield
+        finally:
+            self.schedule, self.pruner = before
+
+    def _set(self, schedule: PruningSchedule, pruner: Any) -> None:
+        for i, stage in enumerate(schedule.stages):
+            if stage.num_drop:
+                _check_stage(pruner, stage, i)
+        self.schedule, self.pruner = schedule, pruner
+
+
+def _as_pruner(pruner: Any) -> Any:
+    return build_pruner(pruner) if isinstance(pruner, Mapping) else pruner
+
+
+def _check_stage(pruner: Any, stage: PruningStage, index: int) -> None:
+    try:
+        pruner.check(stage)
+    except ValueError as error:
+        raise ScheduleError(
+            f'pruning stage {index + 1} (after block {stage.after_block}): {error}'
+        ) from None

@@ -1,0 +1,296 @@
+"""VideoMAE's vision transformer that drops tokens between its blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmaction.registry import MODELS
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from sta.pruning import PruningSchedule, ScheduleError, StageContext, clip_fingerprint
+
+from .attention import Block
+from .prunable import PrunableBackbone
+
+_INIT = (
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+)
+
+
+class TubeletEmbed(nn.Module):
+    """Tubelets to tokens: a Conv3d whose stride is its kernel.
+
+    Args:
+        in_channels: channels of the clip.
+        embed_dims: channels C of a token.
+        tubelet_size: frames of a tubelet.
+        patch_size: rows and columns of a tubelet.
+    """
+
+    def __init__(
+        self, *, in_channels: int, embed_dims: int, tubelet_size: int, patch_size: int
+    ) -> None:
+        super().__init__()
+        kernel = (tubelet_size, patch_size, patch_size)
+        self.projection = nn.Conv3d(in_channels, embed_dims, kernel, stride=kernel)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Map (B, 3, frames, H, W) to (B, T, H / patch, W / patch, C)."""
+        return self.projection(clip).permute(0, 2, 3, 4, 1)
+
+
+@MODELS.register_module()
+class STAVisionTransformer(PrunableBackbone, BaseModule):
+    """VideoMAE's ViT with token pruning; mmaction2's VisionTransformer when nothing is dropped.
+
+    Parameters carry the names of mmaction2's VisionTransformer, so its checkpoints load unchanged;
+    attention is fused. Tong et al., "VideoMAE", NeurIPS 2022; Ding et al., "STA", ICCV 2023.
+
+    Args:
+        img_size: rows and columns of the clips the position embedding is made for.
+        patch_size: rows and columns of a tubelet.
+        in_channels: channels of the clip.
+        embed_dims: channels C of a token.
+        depth: number of blocks.
+        num_heads: attention heads per block.
+        mlp_ratio: hidden width of the feed-forward over C.
+        qkv_bias: bias on queries and values.
+        qk_scale: factor on the dot products, default 1 / sqrt(head width).
+        drop_rate: dropout after the position embedding and in the branches.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth of the last block, growing linearly from 0.
+        norm_cfg: normalisation layers.
+        init_values: initial LayerScale; 0 for none.
+        use_learnable_pos_emb: learn the position embedding instead of the sine table.
+        num_frames: frames of a clip.
+        tubelet_size: frames of a tubelet.
+        use_mean_pooling: mean over tokens, then norm; else norm, then the first token.
+        return_feat_map: return (B, C, T, H, W) instead of one vector.
+        schedule: what is dropped: None, an int (the paper's r), a list of ints (drops per chunk at
+            the default places) or a list of dict(after_block=, num_chunks=, num_drop=, backward=).
+        pruner: how it is chosen, settings of a registered pruner;
+            default dict(type='STAPruner', first_frame='tome', similarity='key', score='product').
+        init_cfg: mmengine's initialisation.
+
+    Raises:
+        ScheduleError: the schedule does not fit the model.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        embed_dims: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        norm_cfg: dict[str, Any] | None = None,
+        init_values: float = 0.0,
+        use_learnable_pos_emb: bool = False,
+        num_frames: int = 16,
+        tubelet_size: int = 2,
+        use_mean_pooling: bool = True,
+        return_feat_map: bool = False,
+        schedule: Any = None,
+        pruner: Any = None,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg=list(_INIT) if init_cfg is None else init_cfg)
+        if img_size % patch_size or num_frames % tubelet_size:
+            raise ValueError(
+                f'img_size {img_size} must be a multiple of patch_size {patch_size}, and '
+                f'num_frames {num_frames} of tubelet_size {tubelet_size}'
+            )
+        norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
+        self.embed_dims = embed_dims
+        self.depth = depth
+        self.patch_size = patch_size
+        self.tubelet_size = tubelet_size
+        self.num_frames = num_frames
+        self.img_size = img_size
+        side = img_size // patch_size
+        self.grid = (num_frames // tubelet_size, side, side)
+        self.return_feat_map = return_feat_map
+
+        self.patch_embed = TubeletEmbed(
+            in_channels=in_channels,
+            embed_dims=embed_dims,
+            tubelet_size=tubelet_size,
+            patch_size=patch_size,
+        )
+        num_patches = self.grid[0] * side * side
+        if use_learnable_pos_emb:
+            self.pos_embed = nn.Parameter(torch.zeros(1, num_patches, embed_dims))
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        else:
+            self.register_buffer('pos_embed', sine_table(num_patches, embed_dims))
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.blocks = ModuleList(
+            Block(
+                embed_dims=embed_dims,
+                num_heads=num_heads,
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                qk_scale=qk_scale,
+                drop_rate=drop_rate,
+                attn_drop_rate=attn_drop_rate,
+                drop_path_rate=drop_path_rate * i / max(depth - 1, 1),
+                init_values=init_values,
+                norm_cfg=norm_cfg,
+            )
+            for i in range(depth)
+        )
+        self.norm = nn.Identity()
+        self.fc_norm = None
+        if use_mean_pooling:
+            self.fc_norm = build_norm_layer(norm_cfg, embed_dims)[1]
+        else:
+            self.norm = build_norm_layer(norm_cfg, embed_dims)[1]
+
+        self.schedule = PruningSchedule()
+        self.set_pruner(pruner or dict(type='STAPruner'))
+        self.set_schedule(schedule)
+
+    def parse_schedule(
+        self, schedule: Any, grid: tuple[int, int, int] | None = None
+    ) -> PruningSchedule:
+        """Parse a schedule and check it against this model's token grid.
+
+        Raises:
+            ScheduleError: it does not fit.
+        """
+        frames, rows, columns = grid or self.grid
+        parsed = PruningSchedule.parse(
+            schedule,
+            depth=self.depth,
+            num_frames_tokens=frames,
+            tokens_per_frame=rows * columns,
+        )
+        if parsed.active and (self.fc_norm is None or self.return_feat_map):
+            raise ScheduleError(
+                'tokens can only be dropped where the kept ones are pooled: '
+                'use_mean_pooling=True and return_feat_map=False'
+            )
+        return parsed
+
+    def forward(
+        self, x: Tensor, return_kept: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Extract features.
+
+        Args:
+            x: (B, 3, frames, H, W).
+            return_kept: also return the kept indices of each stage.
+
+        Returns:
+            (B, C), or (B, C, T, H', W') with return_feat_map; with ``return_kept`` a pair of that
+            and a list of (B, L_i) int64, each into the input of its stage.
+        """
+        tokens, grid = self._embed(x)
+        tokens, sizes, kept = self._run_blocks(tokens, grid, x)
+        tokens = self.norm(tokens)
+        feature = self._pool(tokens, sizes, grid)
+        return (feature, kept) if return_kept else feature
+
+    def _embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+        """(B, 3, frames, H, W) to (B, T*H'*W', C) with positions added."""
+        if clip.dim() != 5 or clip.shape[2] != self.num_frames:
+            raise ValueError(
+                f'expected clips of shape (B, 3, {self.num_frames}, H, W), got {tuple(clip.shape)}'
+            )
+        tokens = self.patch_embed(clip)
+        grid = tuple(tokens.shape[1:4])
+        table = self.pos_embed
+        if grid != self.grid:
+            table = table.reshape(*self.grid, -1).permute(0, 3, 1, 2)
+            table = F.interpolate(table, size=grid[1:], mode='bicubic', align_corners=False)
+            table = table.permute(0, 2, 3, 1).reshape(1, -1, self.embed_dims)
+        return self.pos_drop(tokens.flatten(1, 3) + table), grid
+
+    def _run_blocks(
+        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
+    ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+        """Blocks and pruning stages; tokens (B, L, C) to (B, L', C), their sizes, kept indices."""
+        schedule = self.schedule
+        if grid != self.grid:
+            schedule = self.parse_schedule(schedule, grid)
+        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
+        context = self._first_context(tokens, grid, clip) if schedule.active else None
+        kept_per_stage = []
+        for i, block in enumerate(self.blocks):
+            index, stage = stages.get(i, (0, None))
+            if stage is None or not stage.num_drop:
+                tokens, _ = block(tokens)
+                if stage is not None:
+                    kept_per_stage.append(_everything(tokens))
+                continue
+            tokens, features = block(tokens, self.pruner.similarity)
+            pruned = self.pruner(tokens, features, stage, context._replace(stage_index=index))
+            tokens = pruned.tokens
+            context = context._replace(
+                positions=context.positions.gather(1, pruned.kept), sizes=pruned.sizes
+            )
+            kept_per_stage.append(pruned.kept)
+        return tokens, None if context is None else context.sizes, kept_per_stage
+
+    def _first_context(
+        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
+    ) -> StageContext:
+        frames, rows, columns = grid
+        positions = torch.arange(rows * columns, device=tokens.device)
+        if self.pruner.draws:
+            clip_ids = clip_fingerprint(clip)
+        else:
+            clip_ids = torch.zeros(len(clip), dtype=torch.int64, device=clip.device)
+        return StageContext(
+            stage_index=0,
+            positions=positions.repeat(frames).expand(len(clip), -1),
+            grid_size=(rows, columns),
+            clip_ids=clip_ids,
+        )
+
+    def _pool(self, tokens: Tensor, sizes: Tensor | None, grid: tuple[int, int, int]) -> Tensor:
+        if self.return_feat_map:
+            return tokens.unflatten(1, grid).permute(0, 4, 1, 2, 3)
+        if self.fc_norm is None:
+            return tokens[:, 0]
+        if sizes is None:
+            return self.fc_norm(tokens.mean(1))
+        # Merged tokens count as often as the tokens they were made of.
+        weights = (sizes / sizes.sum(1, keepdim=True)).unsqueeze(-1)
+        return self.fc_norm((tokens * weights).sum(1).to(tokens.dtype))
+
+
+def sine_table(num_positions: int, embed_dims: int) -> Tensor:
+    """Fixed sine-cosine position table of VideoMAE.
+
+    Computed as the host does, in the same order and precision, so that tables agree to the bit.
+
+    Args:
+        num_positions: tokens of a clip.
+        embed_dims: channels C.
+
+    Returns:
+        (1, num_positions, C) float32.
+    """
+    channel = torch.arange(embed_dims, dtype=torch.float64)
+    frequency = torch.pow(10000, -(channel - channel % 2) / embed_dims)
+    angle = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequency
+    table = torch.where(torch.arange(embed_dims) % 2 == 0, angle.sin(), angle.cos())
+    return table.float().unsqueeze(0)
+
+
+def _everything(tokens: Tensor) -> Tensor:
+    return torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)

@@ -1,0 +1,286 @@
+"""Where tokens are dropped, how many, and in which temporal order (STA, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+
+class ScheduleError(ValueError):
+    """A schedule that cannot run on the model at hand; the message names the stage and the limit."""
+
+
+@dataclass(frozen=True)
+class PruningStage:
+    """One pruning stage: after a block, every chunk of frames loses the same number of tokens.
+
+    Args:
+        after_block: 0-based index of the transformer block after which tokens are dropped.
+        num_chunks: number of temporal chunks T the tokens are split into.
+        num_drop: tokens dropped per chunk; a stage with 0 is skipped.
+        backward: accumulate from the last chunk to the first instead of first to last.
+    """
+
+    after_block: int
+    num_chunks: int
+    num_drop: int
+    backward: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (('after_block', 0), ('num_chunks', 1), ('num_drop', 0)):
+            _check_int(getattr(self, name), name, least)
+        if not isinstance(self.backward, bool):
+            raise ScheduleError(f'backward must be True or False, got {self.backward!r}')
+
+    @property
+    def total_drop(self) -> int:
+        """Tokens dropped per clip."""
+        return self.num_chunks * self.num_drop
+
+
+@dataclass(frozen=True)
+class PruningSchedule:
+    """The pruning stages of one model, in the order of its blocks."""
+
+    stages: tuple[PruningStage, ...] = ()
+
+    def __post_init__(self) -> None:
+        places = [stage.after_block for stage in self.stages]
+        if any(later <= earlier for earlier, later in zip(places, places[1:], strict=False)):
+            raise ScheduleError(f'stages must stand after increasing blocks, got blocks {places}')
+
+    @classmethod
+    def from_drop(
+        cls,
+        num_drop: int,
+        *,
+        depth: int,
+        num_frames_tokens: int,
+        tokens_per_frame: int | None = None,
+        num_stages: int = 3,
+        directions: str = 'FBF',
+    ) -> PruningSchedule:
+        """The paper's STA{r}: the same drop per chunk at every stage, chunks halved per stage.
+
+        Args:
+            num_drop: r, tokens dropped per chunk at every stage.
+            depth: number of transformer blocks L; stage i stands after block i * L // num_stages.
+            num_frames_tokens: frames / tubelet size, the number of chunks of the first stage.
+            tokens_per_frame: when given, the token counts are checked as well.
+            num_stages: number of stages.
+            directions: one letter per stage, F(orward) or B(ackward), repeated when too short.
+
+        Raises:
+            ScheduleError: the model cannot hold this schedule.
+        """
+        _check_int(num_drop, 'num_drop', 0)
+        _check_int(num_stages, 'num_stages', 1)
+        return cls.from_drops(
+            [num_drop] * num_stages,
+            depth=depth,
+            num_frames_tokens=num_frames_tokens,
+            tokens_per_frame=tokens_per_frame,
+            directions=directions,
+        )
+
+    @classmethod
+    def from_drops(
+        cls,
+        num_drops: Sequence[int],
+        *,
+        depth: int,
+        num_frames_tokens: int,
+        tokens_per_frame: int | None = None,
+        directions: str = 'FBF',
+    ) -> PruningSchedule:
+        """Drops per chunk at the default places, e.g. [48, 96, 192] for 48 per frame throughout."""
+        if not num_drops:
+            raise ScheduleError('an empty list of drops; to drop nothing use None or 0')
+        chunks = _halved_chunks(num_frames_tokens, num_drops)
+        return cls._at_default_places(
+            num_drops, chunks, depth, num_frames_tokens, tokens_per_frame, directions
+        )
+
+    @classmethod
+    def paper_literal(
+        cls,
+        num_drop: int,
+        *,
+        depth: int,
+        num_frames_tokens: int,
+        tokens_per_frame: int | None = None,
+        num_stages: int = 3,
+        directions: str = 'FBF',
+    ) -> PruningSchedule:
+        """The paper's wording: r, r/2, r/4 per frame with every frame its own chunk at each stage.
+
+        The released code instead drops r per chunk of 1, 2, 4 frames: the same totals.
+        """
+        _check_int(num_drop, 'num_drop', 0)
+        _check_int(num_stages, 'num_stages', 1)
+        if num_drop % 2 ** (num_stages - 1):
+            raise ScheduleError(
+                f'per frame the paper drops r / {2 ** (num_stages - 1)} at stage {num_stages}: '
+                f'r = {num_drop} must be a multiple of {2 ** (num_stages - 1)}'
+            )
+        drops = [num_drop // 2**i for i in range(num_stages)]
+        chunks = [num_frames_tokens] * num_stages
+        return cls._at_default_places(
+            drops, chunks, depth, num_frames_tokens, tokens_per_frame, directions
+        )
+
+    @classmethod
+    def _at_default_places(
+        cls,
+        num_drops: Sequence[int],
+        num_chunks: Sequence[int],
+        depth: int,
+        num_frames_tokens: int,
+        tokens_per_frame: int | None,
+        directions: str,
+    ) -> PruningSchedule:
+        if not directions or set(directions) - {'F', 'B'}:
+            raise ScheduleError(f"directions must be letters F and B such as 'FBF', got {directions!r}")
+        count = len(num_drops)
+        if count > depth:
+            raise ScheduleError(f'{count} stages do not fit into a model of {depth} blocks')
+        schedule = cls(
+            tuple(
+                PruningStage(
+                    after_block=i * depth // count,
+                    num_chunks=num_chunks[i],
+                    num_drop=num_drops[i],
+                    backward=directions[i % len(directions)] == 'B',
+                )
+                for i in range(count)
+            )
+        )
+        if tokens_per_frame is not None:
+            schedule.validate(
+                depth=depth, num_frames_tokens=num_frames_tokens, tokens_per_frame=tokens_per_frame
+            )
+        return schedule
+
+    @classmethod
+    def parse(
+        cls,
+        spec: None | int | Sequence[int] | Sequence[Mapping] | PruningSchedule,
+        *,
+        depth: int,
+        num_frames_tokens: int,
+        tokens_per_frame: int,
+    ) -> PruningSchedule:
+        """Build a schedule from what a config holds and check it against the model.
+
+        Args:
+            spec: None (drop nothing), an int (the paper's r), a list of ints (drops per chunk at
+                the default places) or a list of dict(after_block=, num_chunks=, num_drop=,
+                backward=).
+
+        Raises:
+            ScheduleError: naming the stage, the value and what would be right.
+        """
+        size = dict(
+            depth=depth, num_frames_tokens=num_frames_tokens, tokens_per_frame=tokens_per_frame
+        )
+        if spec is None:
+            return cls()
+        if isinstance(spec, int) and not isinstance(spec, bool):
+            if spec == 0:
+                return cls()
+            return cls.from_drop(spec, **size)
+        if isinstance(spec, PruningSchedule):
+            schedule = spec
+        elif not isinstance(spec, Sequence) or isinstance(spec, str | bytes):
+            raise ScheduleError(
+                f'a schedule is None, an int, a list of ints or a list of dict(after_block=, '
+                f'num_chunks=, num_drop=, backward=), got {spec!r}'
+            )
+        elif spec and all(isinstance(item, Mapping) for item in spec):
+            schedule = cls(tuple(_stage_from_mapping(item, i) for i, item in enumerate(spec)))
+        else:
+            return cls.from_drops(spec, **size)
+        schedule.validate(**size)
+        return schedule
+
+    def validate(self, *, depth: int, num_frames_tokens: int, tokens_per_frame: int) -> None:
+        """Check every stage against the model.
+
+        Args:
+            depth: number of transformer blocks.
+            num_frames_tokens: frames / tubelet size.
+            tokens_per_frame: tokens of one frame of the grid, e.g. 196.
+
+        Raises:
+            ScheduleError: a stage stands behind the last block, would split its tokens into chunks that
+            are not made of whole frames, or would drop a chunk whole.
+        """
+        num_tokens = num_frames_tokens * tokens_per_frame
+        chunks_before = num_frames_tokens
+        for i, stage in enumerate(self.stages):
+            name = f'pruning stage {i + 1} (after block {stage.after_block})'
+            if stage.after_block >= depth:
+                raise ScheduleError(f'{name}: the last block of this model is {depth - 1}')
+            if stage.num_drop == 0:
+                continue
+            if chunks_before % stage.num_chunks:
+                divisors = [d for d in range(1, chunks_before + 1) if chunks_before % d == 0]
+                raise ScheduleError(
+                    f'{name}: chunks of whole frames are only possible with num_chunks one of '
+                    f'{divisors} here, got {stage.num_chunks}'
+                )
+            chunks_before = stage.num_chunks
+            per_chunk = num_tokens // stage.num_chunks
+            if stage.num_drop >= per_chunk:
+                raise ScheduleError(
+                    f'{name}: cannot drop {stage.num_drop} of {per_chunk} tokens per chunk; '
+                    f'at most {per_chunk - 1} can go'
+                )
+            num_tokens -= stage.total_drop
+
+    @property
+    def active(self) -> bool:
+        """Whether any stage drops anything."""
+        return any(stage.num_drop for stage in self.stages)
+
+    def tokens_after_stages(self, num_tokens: int) -> list[int]:
+        """Tokens per clip left after each stage, e.g. [1056, 800, 672] for r = 64 of 1568."""
+        left = []
+        for stage in self.stages:
+            num_tokens -= stage.total_drop
+            left.append(num_tokens)
+        return left
+
+
+def _check_int(value: int, name: str, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ScheduleError(f'{name} must be a whole number of at least {least}, got {value!r}')
+
+
+def _halved_chunks(num_frames_tokens: int, num_drops: Sequence[int]) -> list[int]:
+    """T, T/2, T/4, ...; only stages that drop something need an even split."""
+    _check_int(num_frames_tokens, 'num_frames_tokens', 1)
+    chunks = []
+    for i, num_drop in enumerate(num_drops):
+        _check_int(num_drop, f'drop of stage {i + 1}', 0)
+        if num_drop and num_frames_tokens % 2**i:
+            raise ScheduleError(
+                f'stage {i + 1} groups {2**i} temporal tokens into a chunk, but the model has '
+                f'{num_frames_tokens} (frames / tubelet size): use a multiple of {2**i}, or give '
+                f'the stages as a list of dict(after_block=, num_chunks=, num_drop=, backward=)'
+            )
+        chunks.append(max(num_frames_tokens // 2**i, 1))
+    return chunks
+
+
+def _stage_from_mapping(item: Mapping, index: int) -> PruningStage:
+    known = [field.name for field in fields(PruningStage)]
+    unknown = sorted(set(item) - set(known))
+    missing = [name for name in known if name not in item and name != 'backward']
+    if unknown or missing:
+        problem = f'unknown {unknown}' if unknown else f'missing {missing}'
+        raise ScheduleError(f'pruning stage {index + 1}: {problem}; a stage has the keys {known}')
+    try:
+        return PruningStage(**item)
+    except ScheduleError as error:
+        raise ScheduleError(f'pruning stage {index + 1}: {error}') from None

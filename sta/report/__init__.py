@@ -1,0 +1,17 @@
+"""What an evaluation found, for people and for programs: tables, files and plots."""
+
+from .console import accuracy_table, cost_table, print_accuracy_table, print_table
+from .plot import plot_accuracy_vs_gflops, save_figure
+from .writers import Scores, read_scores, write_results
+
+__all__ = [
+    'Scores',
+    'accuracy_table',
+    'cost_table',
+    'plot_accuracy_vs_gflops',
+    'print_accuracy_table',
+    'print_table',
+    'read_scores',
+    'save_figure',
+    'write_results',
+]

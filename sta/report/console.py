@@ -1,0 +1,124 @@
+"""Tables on the screen: readable on 80 columns, and plain text in a batch job's log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.box import Box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sta.evaluation import Cost, EvaluationResult, SummaryRow, summarise
+
+from .columns import COLUMNS, GFLOP_NOTE, counted, fixed, footer, scaled, whole
+
+LOG_WIDTH = 100
+NARROWEST = 80
+# A rule below the header and nothing else: ASCII, so that it survives any log and any locale.
+RULED = Box('    \n    \n -- \n    \n    \n    \n    \n    \n', ascii=True)
+
+
+def accuracy_table(rows: Sequence[SummaryRow], *, title: str, footer: str) -> Table:
+    """Accuracy next to cost, a line per variant.
+
+    Args:
+        rows: see :func:`sta.evaluation.summarise`.
+        title: above the table.
+        footer: below it.
+    """
+    heads = [column.head for column in COLUMNS]
+    columns = [column.cells(rows) for column in COLUMNS]
+    return _table('variant', [row.name for row in rows], heads, columns, title, footer)
+
+
+def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = '') -> Table:
+    """What variants cost, before any data is read.
+
+    Args:
+        costs: name and cost of each variant.
+        views: views per video.
+        title: above the table.
+    """
+    names, found = [name for name, _ in costs], [cost for _, cost in costs]
+    per_view = [cost.gflops_per_view for cost in found]
+    columns = {
+        'tokens\nbefore': whole([cost.num_tokens for cost in found]),
+        'tokens after\neach stage': [_stages(cost) for cost in found],
+        'GFLOPs\n/view': scaled(per_view),
+        'GFLOPs\n/video': scaled([views * gflops for gflops in per_view]),
+        'saved\n%': fixed(_savings(found), 1),
+        'params\nM': fixed([cost.num_parameters / 1e6 for cost in found], 2),
+    }
+    note = f'{counted(views, "view")} per video. {GFLOP_NOTE} saved: against no pruning.'
+    return _table('variant', names, list(columns), list(columns.values()), title, note)
+
+
+def print_accuracy_table(result: EvaluationResult, console: Console | None = None) -> None:
+    """Summarise an evaluation and print it with its footer."""
+    table = accuracy_table(summarise(result), title='Accuracy and cost', footer=footer(result))
+    print_table(table, console)
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Print a table without losing a digit.
+
+    Args:
+        table: from this module.
+        console: where to; default standard output, 100 columns wide when that is no terminal. A
+            terminal of less than 80 columns gets the 80 and breaks the lines itself.
+    """
+    if console is None:
+        console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+    for text in _texts(table):
+        text.plain = _encodable(text.plain, console.encoding)
+    console.print(table, width=max(console.width, NARROWEST), crop=False, no_wrap=None)
+
+
+def _table(
+    first: str,
+    names: Sequence[str],
+    heads: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    title: str,
+    caption: str,
+) -> Table:
+    # Cells are Text, because a name such as 'sta-[48, 96]' would else be read as markup.
+    table = Table(
+        title=Text(title, style='bold') if title else None,
+        caption=Text(caption, style='dim'),
+        title_justify='left',
+        caption_justify='left',
+        box=RULED,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column(Text(first), vertical='bottom', overflow='fold')
+    for head in heads:
+        table.add_column(Text(head), justify='right', overflow='fold', no_wrap=True)
+    for name, *cells in zip(names, *columns, strict=True):
+        table.add_row(Text(name), *map(Text, cells))
+    return table
+
+
+def _texts(table: Table) -> list[Text]:
+    cells = [cell for column in table.columns for cell in column.cells]
+    return [text for text in (table.title, table.caption, *cells) if isinstance(text, Text)]
+
+
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, 'backslashreplace').decode(encoding)
+
+
+def _stages(cost: Cost) -> str:
+    return ' '.join(map(str, cost.tokens_after_stages)) or '-'
+
+
+def _savings(costs: Sequence[Cost]) -> list[float | None]:
+    whole_costs = (cost for cost in costs if cost.tokens_kept == cost.num_tokens)
+    unpruned = next(whole_costs, None)
+    if unpruned is None:
+        return [None] * len(costs)
+    return [100.0 * (1.0 - cost.gflops_per_view / unpruned.gflops_per_view) for cost in costs]

@@ -1,0 +1,67 @@
+"""Train a model from a config with mmengine's runner.
+
+python tools/train.py configs/train_sta_vit_motions.py --amp bf16
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from sta.checkpoints import export_weights
+from sta.engine.command_line import run_command
+from sta.engine.config import ConfigError, load_config
+from sta.engine.session import check_training_config
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='e.g. configs/train_sta_vit_motions.py')
+    parser.add_argument('--work-dir', help='default work_dirs/CONFIG')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or from the last one in the work dir',
+    )
+    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='automatic mixed precision')
+    parser.add_argument(
+        '--export', metavar='FILE', help='write the final weights as float16 .safetensors'
+    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
+    return parser.parse_args(argv)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.cfg_options)
+    if arguments.export and not arguments.export.endswith('.safetensors'):
+        raise ConfigError(f'--export writes .safetensors, got {arguments.export}')
+    check_training_config(config)
+    config.work_dir = arguments.work_dir or str(Path('work_dirs', Path(arguments.config).stem))
+    config.launcher = arguments.launcher
+    if arguments.amp:
+        dtype = dict(bf16='bfloat16', fp16='float16')[arguments.amp]
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    if arguments.resume:
+        config.resume = True
+        config.load_from = None if arguments.resume == 'auto' else arguments.resume
+    runner = Runner.from_cfg(config)
+    runner.train()
+    if arguments.export and runner.rank == 0:
+        print(export_weights(getattr(runner.model, 'module', runner.model), arguments.export))
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: train(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
