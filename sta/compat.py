@@ -10,8 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -169,31 +168,6 @@ def _skip_multimodal_models() -> None:
 # --- mmengine ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def _hidden(module: str) -> Iterator[None]:
-    """Make `import module` raise ImportError inside the block."""
-    absent = object()
-    before: Any = sys.modules.get(module, absent)
-    sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[module]
-        if before is not absent:
-            sys.modules[module] = before
-
-
-def _adafactor_clashes() -> bool:
-    return _transformers_is_installed() and _torch_is('>=2.5')
-
-
-def _import_optimizers_without_transformers() -> None:
-    if 'mmengine.optim' in sys.modules:
-        return
-    with _hidden('transformers'):
-        import mmengine.optim  # noqa: F401
-
-
 def _mmengine_needs_pkg_resources() -> bool:
     mmengine = module_folder('mmengine')
     if mmengine is None or module_folder('pkg_resources') is not None:
@@ -288,15 +262,6 @@ WORKAROUNDS = (
         until='mmaction2 declares it or uses importlib.metadata',
         needed=_importlib_metadata_is_missing,
         apply=_alias_importlib_metadata,
-    ),
-    Workaround(
-        name='mmengine Adafactor',
-        defect='with transformers installed and torch >= 2.5, import mmengine.optim fails: '
-        'Adafactor is registered twice',
-        source='github.com/open-mmlab/mmengine/issues/1609',
-        until='an mmengine release above 0.10.7 that skips the second one',
-        needed=_adafactor_clashes,
-        apply=_import_optimizers_without_transformers,
     ),
     Workaround(
         name='mmaction2 multimodal',

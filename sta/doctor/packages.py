@@ -46,7 +46,7 @@ PACKAGES = (
     # a range would fetch the newest CUDA build, several GB
     Package('torch', 'torch', '>=2.1', install='torch==2.13.0'),
     Package('numpy', 'numpy', '>=1.24'),
-    Package('mmengine', 'mmengine', '>=0.10,<0.11', ('mmengine-lite',)),
+    Package('mmengine', 'mmengine', '>=0.10.7,<0.11', ('mmengine-lite',)),
     Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',)),
     Package('mmaction2', 'mmaction', '==1.2.0'),
     Package('decord', 'decord', '>=0.6'),

@@ -114,3 +114,22 @@ def _check_videos(dataset: Any) -> None:
             f'{len(missing)} of {len(dataset)} videos of {dataset.ann_file} are not on the disk, '
             f'the first is {missing[0]}; is data_prefix of the config right?'
         )
+
+
+def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
+    """(3, frames, H, W) of one view, the size the backbone was built for."""
+    return (
+        backbone.patch_embed.projection.in_channels,
+        backbone.num_frames,
+        backbone.img_size,
+        backbone.img_size,
+    )
+
+
+def views_per_video(config: Config) -> int:
+    """Temporal clips x spatial crops of the test pipeline; 1 where it says nothing."""
+    views = 1
+    for step in config.get('test_dataloader', {}).get('dataset', {}).get('pipeline', []):
+        views *= step.get('num_clips', 1) * step.get('num_crops', 1)
+        views *= 3 if step['type'] == 'ThreeCrop' else 1
+    return views

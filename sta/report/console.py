@@ -30,7 +30,7 @@ def accuracy_table(rows: Sequence[SummaryRow], *, title: str, footer: str) -> Ta
     """
     heads = [column.head for column in COLUMNS]
     columns = [column.cells(rows) for column in COLUMNS]
-    return _table('variant', [row.name for row in rows], heads, columns, title, footer)
+    return table_of_texts('variant', [row.name for row in rows], heads, columns, title, footer)
 
 
 def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = '') -> Table:
@@ -52,7 +52,7 @@ def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = ''
         'params\nM': fixed([cost.num_parameters / 1e6 for cost in found], 2),
     }
     note = f'{counted(views, "view")} per video. {GFLOP_NOTE} saved: against no pruning.'
-    return _table('variant', names, list(columns), list(columns.values()), title, note)
+    return table_of_texts('variant', names, list(columns), list(columns.values()), title, note)
 
 
 def print_accuracy_table(result: EvaluationResult, console: Console | None = None) -> None:
@@ -76,7 +76,7 @@ def print_table(table: Table, console: Console | None = None) -> None:
     console.print(table, width=max(console.width, NARROWEST), crop=False, no_wrap=None)
 
 
-def _table(
+def table_of_texts(
     first: str,
     names: Sequence[str],
     heads: Sequence[str],
@@ -84,6 +84,7 @@ def _table(
     title: str,
     caption: str,
 ) -> Table:
+    """A table in the style of this module: one left-hand column of names, figures to the right."""
     # Cells are Text, because a name such as 'sta-[48, 96]' would else be read as markup.
     table = Table(
         title=Text(title, style='bold') if title else None,

@@ -195,6 +195,10 @@ def test_a_stage_of_nothing_is_as_if_it_were_not_there() -> None:
     model, x = small_vit(schedule=[0, 6, 0]), clips(2)
     alone = [{'after_block': 2, 'num_chunks': 4, 'num_drop': 6, 'backward': True}]
     with torch.no_grad():
-        feature = model(x)
+        feature, kept = model(x, return_kept=True)
         model.set_schedule(alone)
-        assert torch.equal(feature, model(x))
+        found, kept_alone = model(x, return_kept=True)
+    assert torch.equal(feature, found)
+    assert kept[0].tolist() == [list(range(128))] * 2
+    assert torch.equal(kept[1], kept_alone[0])
+    assert kept[2].tolist() == [list(range(128 - 24))] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sta.checkpoints import load_checkpoint
 from sta.models import STAVisionTransformer
 from sta.pruning import PruningSchedule, RandomPruner, ScheduleError, STAPruner, Variant
 from tests.models.small_vit import PRUNERS, SMALL, clips, small_vit
@@ -141,3 +142,31 @@ def test_architectures_that_do_not_fit_are_refused(changed) -> None:
 def test_a_clip_of_the_wrong_length_is_refused() -> None:
     with pytest.raises((ValueError, RuntimeError)):
         small_vit(schedule=4)(clips(1, frames=8))
+
+
+@pytest.mark.parametrize(
+    'changed', [{'use_mean_pooling': False}, {'return_feat_map': True}], ids=str
+)
+def test_dropping_needs_a_pooled_output(changed) -> None:
+    """A first token that may be gone, and a map with holes, are no features."""
+    with pytest.raises(ScheduleError, match=next(iter(changed))):
+        small_vit(schedule=4, **changed)
+    model = small_vit(**changed)
+    with pytest.raises(ScheduleError):
+        model.set_schedule(4)
+    model.set_schedule(0)
+
+
+def test_a_schedule_too_large_for_a_smaller_clip_is_refused() -> None:
+    """16 x 16 pixels have 2 x 2 places per frame, of which 5 cannot go."""
+    model = small_vit(schedule=5)
+    with pytest.raises(ScheduleError, match='(?s)stage.*4'):
+        model(clips(1, size=16))
+    assert model(clips(1, size=32)).shape == (1, 24)
+
+
+def test_learned_positions_of_another_size_are_named() -> None:
+    longer = small_vit(use_learnable_pos_emb=True, num_frames=32).state_dict()
+    assert longer['pos_embed'].shape == (1, 16 * 16, 24)
+    with pytest.raises((ValueError, RuntimeError), match='pos_embed'):
+        load_checkpoint(small_vit(use_learnable_pos_emb=True), longer)

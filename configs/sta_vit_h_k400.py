@@ -1,0 +1,6 @@
+# STA on VideoMAE ViT-H, Kinetics-400.
+#   python tools/test.py configs/sta_vit_h_k400.py ckpt.pth
+_base_ = 'sta_vit_k400.py'
+model = dict(
+    backbone=dict(embed_dims=1280, depth=32, num_heads=16), cls_head=dict(in_channels=1280)
+)

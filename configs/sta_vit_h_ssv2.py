@@ -1,0 +1,6 @@
+# STA on VideoMAE ViT-H, Something-Something V2.
+#   python tools/test.py configs/sta_vit_h_ssv2.py ckpt.pth
+_base_ = 'sta_vit_ssv2.py'
+model = dict(
+    backbone=dict(embed_dims=1280, depth=32, num_heads=16), cls_head=dict(in_channels=1280)
+)

@@ -1,0 +1,193 @@
+"""Each defect of a host library is provoked, then seen to be mended."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sta import compat
+from sta.compat import WORKAROUNDS, HostError, heal_host
+from tests.fake_packages import Hider, run_python, write_metadata, write_module
+
+
+def named(name: str) -> compat.Workaround:
+    return next(workaround for workaround in WORKAROUNDS if workaround.name == name)
+
+
+def test_mmaction_imports_and_a_second_call_changes_nothing() -> None:
+    first = heal_host()
+    before = {name: module for name, module in sys.modules.items() if 'localizers.drn' in name}
+    assert heal_host() == first
+    assert all(sys.modules[name] is module for name, module in before.items())
+    import mmaction.models
+    from mmaction.registry import MODELS
+
+    assert MODELS.get('VisionTransformer') is mmaction.models.VisionTransformer
+
+
+def test_every_workaround_says_where_it_comes_from_and_when_it_can_go() -> None:
+    assert len({workaround.name for workaround in WORKAROUNDS}) == len(WORKAROUNDS)
+    for workaround in WORKAROUNDS:
+        assert workaround.defect and workaround.source and workaround.until
+
+
+@pytest.mark.parametrize('shipped', [False, True])
+def test_drn_is_stubbed_only_where_the_wheel_lacks_it(
+    shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module(tmp_path, 'mmaction', '')
+    if shipped:
+        (tmp_path / 'mmaction/models/localizers/drn').mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert named('mmaction2 DRN').needed() is not shipped
+
+
+def test_the_stub_says_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (compat.DRN_PACKAGE, f'{compat.DRN_PACKAGE}.drn'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name))  # restored afterwards
+        del sys.modules[name]
+    named('mmaction2 DRN').apply()
+    with pytest.raises(HostError, match='lacks DRN; install mmaction2 from source'):
+        sys.modules[f'{compat.DRN_PACKAGE}.drn'].DRN()
+
+
+def test_missing_back_port_is_replaced_by_the_standard_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, 'importlib_metadata', raising=False)
+    monkeypatch.setattr(sys, 'meta_path', [Hider('importlib_metadata'), *sys.meta_path])
+    assert 'importlib_metadata' in heal_host()
+    import importlib_metadata
+
+    assert importlib_metadata is importlib.metadata
+    assert 'importlib_metadata' in heal_host()  # the stand-in does not count as installed
+
+
+@pytest.mark.parametrize('distribution', ['mmcv', 'mmcv-lite'])
+def test_an_mmcv_that_mmaction_refuses_is_named_with_its_mend(
+    distribution: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_metadata(tmp_path, distribution, '2.2.0')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(HostError, match=rf'^{distribution} 2\.2\.0 .*install "mmcv-lite>=2\.0,<2'):
+        heal_host()
+
+
+def test_missing_libraries_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'meta_path', [Hider('mmaction', 'mmcv'), *sys.meta_path])
+    with pytest.raises(HostError, match=r'^not installed: mmcv, mmaction\. Mend: make install'):
+        heal_host()
+
+
+def test_opencv_without_a_desktop_is_named_with_both_mends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = 'libGL.so.1: cannot open shared object file: No such file or directory'
+    write_module(tmp_path, 'cv2', f'raise ImportError({message!r})')
+    write_metadata(tmp_path, 'opencv-contrib-python', '5.0.0.93')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.split('.')[0] == 'cv2']:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(HostError, match='libGL') as refusal:
+        heal_host()
+    assert 'apt-get install -y libgl1 libglib2.0-0' in str(refusal.value)
+    assert 'opencv-contrib-python-headless==5.0.0.93' in str(refusal.value)
+
+
+def test_configs_of_mmaction_can_be_inherited(tmp_path: Path) -> None:
+    heal_host()
+    from mmengine.config import Config
+
+    name = 'vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400.py'
+    child = tmp_path / 'child.py'
+    child.write_text(f"_base_ = 'mmaction::recognition/videomae/{name}'\n", encoding='utf-8')
+    assert Config.fromfile(child).model.backbone.type == 'VisionTransformer'
+
+
+def test_a_package_that_does_not_exist_cannot_be_inherited_from(tmp_path: Path) -> None:
+    heal_host()
+    from mmengine.config import Config
+
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'mmdet::detr/detr_r50.py'\n", encoding='utf-8')
+    with pytest.raises(ModuleNotFoundError, match='mmdet is not installed'):
+        Config.fromfile(child)
+
+
+def training_checkpoint() -> dict[str, object]:
+    from mmengine.logging import HistoryBuffer
+
+    losses = HistoryBuffer([np.float64(2.0), np.float64(1.0)], [1, 1])
+    return {
+        'state_dict': {'weight': torch.ones(2)},
+        'message_hub': {'log_scalars': {'loss': losses}, 'runtime_info': {'lr': np.float32(0.1)}},
+    }
+
+
+def test_training_resumes_from_mmengine_checkpoints(tmp_path: Path) -> None:
+    heal_host()
+    torch.save(training_checkpoint(), tmp_path / 'epoch_1.pth')
+    hub = torch.load(tmp_path / 'epoch_1.pth')['message_hub']
+    assert hub['log_scalars']['loss'].statistics('mean') == 1.5
+    assert hub['runtime_info']['lr'] == np.float32(0.1)
+
+
+class ReachesOut:
+    """Pickles to getattr(HistoryBuffer, '__init__'), a first step to anything in the process."""
+
+    def __reduce__(self) -> tuple:
+        from mmengine.logging import HistoryBuffer
+
+        return getattr, (HistoryBuffer, '__init__')
+
+
+def test_resuming_does_not_open_getattr_to_strangers(tmp_path: Path) -> None:
+    heal_host()
+    torch.save({'state_dict': ReachesOut()}, tmp_path / 'evil.pth')
+    with pytest.raises(Exception, match="attribute '__init__' of .*HistoryBuffer.*: refused"):
+        torch.load(tmp_path / 'evil.pth', weights_only=True)
+
+
+HEALED = 'from sta.compat import heal_host; print(heal_host()); '
+
+
+@pytest.fixture
+def transformers(tmp_path: Path) -> Path:
+    """A folder with a transformers recent enough for mmaction2 to want its multimodal models."""
+    write_module(tmp_path, 'transformers', 'class Adafactor: pass')
+    write_metadata(tmp_path, 'transformers', '4.57.6')
+    return tmp_path
+
+
+def test_transformers_alone_does_not_bring_mmaction_down(transformers: Path) -> None:
+    code = HEALED + 'import mmaction.models, mmengine.runner, transformers; transformers.Adafactor'
+    run = run_python('-c', code, shadowed_by=transformers)
+    assert run.returncode == 0, run.stderr
+    assert 'mmaction2 multimodal' in run.stdout
+    undone = code.replace(
+        '; import', '; import mmaction.utils.dependency as d; d.WITH_MULTIMODAL = True; import'
+    )
+    assert run_python('-c', undone, shadowed_by=transformers).returncode != 0
+
+
+def test_importing_the_host_prints_nothing() -> None:
+    run = run_python('-c', HEALED + 'import mmaction.models, mmaction.datasets')
+    assert run.returncode == 0 and run.stderr == ''
+
+
+def test_only_the_known_warnings_are_silenced() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        heal_host()
+        warnings.warn('Fail to import ``MultiScaleDeformableAttention`` from x', stacklevel=1)
+        text = '`torch.cuda.amp.GradScaler(args...)` is deprecated.'
+        warnings.warn(text, FutureWarning, stacklevel=1)
+        warnings.warn('something new', FutureWarning, stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ['something new']

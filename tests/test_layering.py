@@ -1,0 +1,131 @@
+"""The direction of dependencies and a few rules of the house, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from sta.doctor.packages import PACKAGES
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / 'sta').rglob('*.py'))
+TOOLS = sorted((ROOT / 'tools').glob('*.py'))
+
+# A room of sta/ may import rooms of its own or a lower storey; a room not named here has no place.
+STOREYS = {
+    0: {'__init__', 'installed', 'compat', 'pruning'},
+    1: {'registry'},
+    2: {'models'},
+    3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints'},
+    4: {'report', 'paper'},
+    5: {'doctor'},
+}
+STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / 'sta').parts[0].removesuffix('.py')
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Absolute names of everything a file imports, inside functions too."""
+    package = path.relative_to(ROOT).with_suffix('').parts[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = '.'.join([*base, *([node.module] if node.module else [])])
+            # `from sta import x` imports a room, `from sta.x import y` one of its names
+            names |= {f'sta.{a.name}' for a in node.names} if module == 'sta' else {module}
+    return names
+
+
+def imported_rooms(path: Path) -> set[str]:
+    parts = (name.split('.') for name in imported_modules(path))
+    rooms = {part[1] for part in parts if part[0] == 'sta' and len(part) > 1}
+    return (rooms & set(STOREY)) - {room_of(path)}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+def test_arrows_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    assert room in STOREY, f'sta/{room} has no storey: give it one in STOREYS'
+    for other in imported_rooms(path):
+        assert STOREY[other] <= STOREY[room], f'{room} must not import {other}'
+
+
+def test_rooms_do_not_import_each_other_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        graph.setdefault(room_of(path), set()).update(imported_rooms(path))
+    assert set(TopologicalSorter(graph).static_order()) >= {'pruning', 'compat'}
+
+
+def test_the_idea_stands_on_torch_and_einops_alone() -> None:
+    allowed = {'torch', 'einops', *sys.stdlib_module_names}
+    for path in (ROOT / 'sta' / 'pruning').rglob('*.py'):
+        for module in imported_modules(path):
+            inside = module == 'sta.pruning' or module.startswith('sta.pruning.')
+            assert inside or module.split('.')[0] in allowed, f'{name_of(path)} imports {module}'
+
+
+def test_every_import_is_a_declared_requirement() -> None:
+    # cv2 comes with mmengine and mmaction2, which differ in the wheel they ask for
+    declared = {package.module for package in PACKAGES} | {'cv2', 'sta', *sys.stdlib_module_names}
+    for path in [*SOURCES, *TOOLS]:
+        foreign = {module.split('.')[0] for module in imported_modules(path)} - declared
+        assert not foreign, f'{name_of(path)} imports {foreign}: not in requirements.txt'
+
+
+def test_importing_sta_imports_nothing_heavy() -> None:
+    assert imported_modules(ROOT / 'sta' / '__init__.py') <= {'__future__'}
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=name_of)
+def test_no_argument_passes_unseen(path: Path) -> None:
+    """No **kwargs; **__ is allowed: it drops what a host's callback sends, and passes nothing on."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        kwarg = node.args.kwarg if isinstance(node, functions) else None
+        if kwarg is not None and kwarg.arg.strip('_'):
+            name = getattr(node, 'name', 'lambda')
+            pytest.fail(f'line {node.lineno}: {name} takes **{kwarg.arg}')
+
+
+def main_function(path: Path) -> ast.FunctionDef | None:
+    """The main of a tool, followed to the module of sta it is imported from."""
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.FunctionDef) and node.name == 'main':
+            return node
+        if isinstance(node, ast.ImportFrom) and 'main' in [alias.name for alias in node.names]:
+            base = path.parent if node.level else ROOT
+            target = base.joinpath(*(node.module or '').split('.'))
+            file = target.with_suffix('.py')
+            return main_function(file if file.exists() else target / '__init__.py')
+    return None
+
+
+@pytest.mark.parametrize('path', TOOLS, ids=name_of)
+def test_every_tool_can_be_called_from_python(path: Path) -> None:
+    function = main_function(path)
+    assert function is not None, f'{name_of(path)} has no main'
+    assert [argument.arg for argument in function.args.args] == ['argv']
+    [default] = function.args.defaults
+    assert isinstance(default, ast.Constant) and default.value is None
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    for folder in ('sta', 'tools', 'tests', 'configs'):
+        for path in (ROOT / folder).rglob('*.py'):
+            parts = {part.removesuffix('.py').lower() for part in path.relative_to(ROOT).parts}
+            assert not parts & {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}, path

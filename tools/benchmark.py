@@ -1,0 +1,142 @@
+"""Time a backbone at several schedules against itself and against mmaction2's, in one run.
+
+python tools/benchmark.py configs/sta_vit_s_k400.py --schedules 0 64 --batch-size 2 --vs mmaction2
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from sta.analysis import count_costs
+from sta.analysis.throughput import Timing, pruning_share, time_interleaved
+from sta.engine import expand_variants, parse_pruner_text, parse_schedule_text
+from sta.engine.command_line import run_command
+from sta.engine.config import ConfigError, load_config
+from sta.engine.session import build_model, clip_shape
+from sta.engine.variant_loop import PRECISIONS, describe_hardware
+from sta.models.host import host_backbone
+from sta.report import benchmark_table, print_table
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='e.g. configs/sta_vit_s_k400.py')
+    parser.add_argument('--schedules', nargs='+', default=['0', '64'], metavar='R')
+    parser.add_argument('--pruner', default='sta', metavar='NAME')
+    parser.add_argument('--batch-size', type=int, default=2, metavar='CLIPS')
+    parser.add_argument('--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips')
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    parser.add_argument('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
+    parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument('--warm-up', type=int, default=2)
+    parser.add_argument('--csv', metavar='FILE', help='write the figures with hardware and versions')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    return parser.parse_args(argv)
+
+
+@torch.no_grad()
+def benchmark(arguments: argparse.Namespace) -> None:
+    if min(arguments.batch_size, arguments.rounds) < 1:
+        raise ConfigError('--batch-size and --rounds must be at least 1')
+    if arguments.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('--device cuda: torch sees no GPU here')
+    is_cuda = arguments.device == 'cuda'
+    config = load_config(arguments.config, arguments.cfg_options)
+    model = build_model(config).eval()
+    shape = clip_shape(model.backbone)
+    variants = expand_variants(
+        [parse_schedule_text(text) for text in arguments.schedules],
+        [parse_pruner_text(arguments.pruner)],
+    )
+    costs = count_costs(model, variants, shape)
+    dtype = PRECISIONS[arguments.dtype] or torch.float32
+    backbone = model.backbone.to(arguments.device, dtype)
+    clip = torch.randn(arguments.batch_size, *shape, device=arguments.device, dtype=dtype)
+
+    def forward(variant):
+        with backbone.using(variant):
+            return backbone(clip)
+
+    contestants = {v.name: (lambda v=v: forward(v)) for v in variants}
+    if arguments.vs:
+        host = host_backbone(backbone)
+        contestants = {'mmaction2': lambda: host(clip), **contestants}
+    timings = time_interleaved(
+        contestants,
+        batch_size=arguments.batch_size,
+        rounds=arguments.rounds,
+        warm_up=arguments.warm_up,
+        is_cuda=is_cuda,
+    )
+    shares = {}
+    for variant in variants:
+        with backbone.using(variant):
+            shares[variant.name] = pruning_share(
+                backbone, lambda: backbone(clip), rounds=arguments.rounds, is_cuda=is_cuda
+            )
+    gflops = {v.name: cost.gflops_per_view for v, cost in zip(variants, costs, strict=True)}
+    rows = table_rows(timings, gflops, shares)
+    hardware = describe_hardware() if is_cuda else f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    title = (
+        f'{Path(arguments.config).stem}, batch {arguments.batch_size}, {arguments.dtype}, {hardware}, '
+        f'torch {torch.__version__}: medians of {arguments.rounds} interleaved rounds'
+    )
+    print_table(benchmark_table(rows, title=title))
+    if arguments.csv:
+        write_csv(rows, Path(arguments.csv), title)
+
+
+def table_rows(
+    timings: list[Timing], gflops: dict[str, float], shares: dict[str, float]
+) -> list[dict]:
+    """Figures of each contestant; speed-ups are against the unpruned one and against mmaction2's."""
+    median = {timing.name: timing.median_s for timing in timings}
+    rows = []
+    for timing in timings:
+        low, high = timing.quartiles_s
+        name = timing.name
+        own = median.get('unpruned')
+        bound = gflops['unpruned'] / gflops[name] if {'unpruned', name} <= set(gflops) else None
+        rows.append(
+            {
+                'name': name,
+                'ms_median': 1e3 * timing.median_s,
+                'ms_quartile1': 1e3 * low,
+                'ms_quartile3': 1e3 * high,
+                'clips_per_s': timing.clips_per_s,
+                'gflops_per_view': gflops.get(name),
+                'speedup_vs_unpruned': own / timing.median_s if own else None,
+                'speedup_bound': bound,
+                'speedup_vs_mmaction2': median['mmaction2'] / timing.median_s
+                if 'mmaction2' in median
+                else None,
+                'pruning_share': shares.get(name),
+            }
+        )
+    return rows
+
+
+def write_csv(rows: list[dict], path: Path, title: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w', newline='') as file:
+        file.write(f'# {title}\n')
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: benchmark(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
