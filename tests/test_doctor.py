@@ -39,7 +39,9 @@ def test_without_any_package_it_still_reports() -> None:
     rows = {line.split()[0]: line for line in run.stdout.splitlines() if line}
     assert rows['torch'].split()[-1] == 'broken' and 'absent' in rows['torch']
     assert rows['video'].split()[-1] == 'skipped'
-    assert f'{PIP_INSTALL}"torch==2.13.0" "numpy>=1.24" "mmengine' in run.stdout
+    assert (
+        f'{PIP_INSTALL}"opencv-contrib-python" "torch==2.13.0" "numpy>=1.24" "mmeng' in run.stdout
+    )
 
 
 def test_packages_that_raise_at_import_are_findings(tmp_path: Path) -> None:
@@ -63,8 +65,21 @@ def test_opencv_without_libgl_names_the_mend_once(tmp_path: Path) -> None:
     write_module(tmp_path, 'cv2', f'raise ImportError({message!r})')
     run = run_python('-m', 'sta.doctor', shadowed_by=tmp_path)
     assert run.returncode == 1 and 'Traceback' not in run.stdout + run.stderr
+    assert 'Broken: 1.' in run.stdout  # mmcv and mmaction2 fail too, for this reason alone
     assert run.stdout.count('apt-get install -y libgl1 libglib2.0-0') == 1
     assert 'opencv-contrib-python-headless' in run.stdout
+
+
+def test_a_refused_mmcv_is_the_one_thing_to_mend(tmp_path: Path) -> None:
+    write_module(tmp_path, 'mmcv', '__version__ = "2.2.0"')
+    write_metadata(tmp_path, 'mmcv-lite', '2.2.0')
+    run = run_python('-m', 'sta.doctor', '--json', shadowed_by=tmp_path)
+    findings = examined(run)
+    broken = [subject for subject, f in findings.items() if f['state'] == 'broken']
+    assert run.returncode == 1 and broken == ['mmcv-lite']
+    assert findings['mmcv-lite']['mend'] == f'{PIP_INSTALL}"mmcv-lite>=2.0,<2.2"'
+    assert findings['mmaction2']['found'] == 'needs mmcv-lite'
+    assert findings['attention']['state'] == findings['video']['state'] == 'ok'
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_importing_sta_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize('path', SOURCES, ids=name_of)
 def test_no_argument_passes_unseen(path: Path) -> None:
-    """No **kwargs; **__ is allowed: it drops what a host's callback sends, and passes nothing on."""
+    """No **kwargs; **__ is allowed: it drops what a host sends and passes nothing on."""
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
     for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
         kwarg = node.args.kwarg if isinstance(node, functions) else None

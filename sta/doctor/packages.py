@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sta.compat import opencv_mend
 from sta.installed import distribution_version, release, satisfies
 
 from .finding import Finding, State, first_line
 
+ABSENT = 'absent'
 PYTHON_RANGE = '>=3.10'
 TESTED_PYTHON = '<3.13'
+HOST = ('torch', 'opencv', 'mmengine', 'mmcv-lite', 'mmaction2')  # each needs those before it
 PIP_INSTALL = f'{sys.executable} -m pip install '  # a name follows
 OPENCV_WHEELS = (
     'opencv-python',
@@ -33,6 +35,7 @@ class Package:
         required: range of versions as in requirements.txt, empty for any.
         alternatives: other distributions of the same module.
         install: what to ask pip for, default the distribution in its range.
+        needs: subjects whose failure would explain its own.
     """
 
     distribution: str
@@ -40,6 +43,7 @@ class Package:
     required: str = ''
     alternatives: tuple[str, ...] = ()
     install: str = ''
+    needs: tuple[str, ...] = ()
 
 
 PACKAGES = (
@@ -47,8 +51,8 @@ PACKAGES = (
     Package('torch', 'torch', '>=2.1', install='torch==2.13.0'),
     Package('numpy', 'numpy', '>=1.24'),
     Package('mmengine', 'mmengine', '>=0.10.7,<0.11', ('mmengine-lite',)),
-    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',)),
-    Package('mmaction2', 'mmaction', '==1.2.0'),
+    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',), needs=HOST[:3]),
+    Package('mmaction2', 'mmaction', '==1.2.0', needs=HOST[:4]),
     Package('decord', 'decord', '>=0.6'),
     Package('av', 'av', '>=11'),
     Package('einops', 'einops', '>=0.6'),
@@ -61,10 +65,18 @@ PACKAGES = (
 
 
 def check_packages() -> Iterator[Finding]:
-    """Look at every package and at OpenCV's wheels."""
+    """Look at OpenCV's wheels and at every package."""
+    broken: set[str] = set()
+    yield (finding := check_opencv())
     for package in PACKAGES:
-        yield check_package(package)
-    yield check_opencv()
+        if finding.state is State.BROKEN:
+            broken.add(finding.subject)
+        finding = check_package(package)
+        culprits = sorted(broken & set(package.needs))
+        if culprits and finding.state is State.BROKEN and finding.found != ABSENT:
+            reason = f'needs {", ".join(culprits)}'
+            finding = replace(finding, found=reason, state=State.SKIPPED, mend='')
+        yield finding
 
 
 def check_python(version: str) -> Finding:
@@ -85,8 +97,8 @@ def check_package(package: Package) -> Finding:
         importlib.import_module(package.module)
     except Exception as error:  # whatever a foreign package raises is a finding, not our end
         if package.module == 'importlib_metadata':  # sta.compat puts the standard one in its place
-            return Finding(name, 'absent', required, State.HEALED)
-        reason = first_line(error) if found else 'absent'
+            return Finding(name, ABSENT, required, State.HEALED)
+        reason = first_line(error) if found else ABSENT
         mend = _import_mend(package, found is not None, error)
         return Finding(name, reason, required, State.BROKEN, mend)
     if found is None:
@@ -105,12 +117,12 @@ def check_opencv() -> Finding:
     """Judge OpenCV: its wheels share one folder, and its usual ones need a desktop's libraries."""
     versions = {wheel: distribution_version(wheel) for wheel in OPENCV_WHEELS}
     versions = {wheel: version for wheel, version in versions.items() if version}
-    text = ', '.join(f'{wheel} {version}' for wheel, version in versions.items()) or 'absent'
+    text = ', '.join(f'{wheel} {version}' for wheel, version in versions.items()) or ABSENT
     required = 'imports; wheels of one version'
     try:
         importlib.import_module('cv2')
     except Exception as error:
-        found = first_line(error) if versions else 'absent'
+        found = first_line(error) if versions else ABSENT
         mend = opencv_mend() if versions else f'{PIP_INSTALL}"opencv-contrib-python"'
         return Finding('opencv', found, required, State.BROKEN, mend)
     if len(set(versions.values())) > 1:

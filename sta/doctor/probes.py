@@ -10,9 +10,9 @@ from pathlib import Path
 from sta.compat import WORKAROUNDS, HostError, heal_host
 
 from .finding import Finding, State, first_line
+from .packages import HOST
 
 REINSTALL = 'make clean && make install'
-HOST = ('torch', 'mmengine', 'mmcv-lite', 'mmaction2', 'opencv')
 
 
 @dataclass(frozen=True)

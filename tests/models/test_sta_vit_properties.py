@@ -45,6 +45,19 @@ def test_draws_follow_the_pixels_of_the_clip_and_the_seed(name) -> None:
     assert first_stage(x) != before
 
 
+@pytest.mark.parametrize('name', ['random', 'tube', 'random first', 'grid'])
+def test_stages_draw_apart(name) -> None:
+    """The same stage as number two draws other tokens than as number one."""
+    model, x = small_vit(pruner=PRUNERS[name]), clips(2)
+    stage = {'after_block': 1, 'num_chunks': 8, 'num_drop': 4}
+    with torch.no_grad():
+        model.set_schedule([stage])
+        first = model(x, return_kept=True)[1][0]
+        model.set_schedule([{**stage, 'after_block': 0, 'num_drop': 0}, stage])
+        second = model(x, return_kept=True)[1][1]
+    assert not torch.equal(first, second)
+
+
 def test_tubes_reach_through_all_stages() -> None:
     """r = 4 takes 4, 2 and 1 places of every frame: 9 are left, the same ones in all 8."""
     model = small_vit(schedule=4, pruner={'type': 'TubeRandomPruner'})

@@ -25,6 +25,7 @@ SHAPES = [
     (8, 16, 8),
     (5, 13, 7),
     (2, 33, 20),
+    (32, 40, 39),  # handed on as it is, redundancy would shrink by about 40 per chunk and vanish
 ]
 
 
@@ -211,6 +212,22 @@ def test_the_pruner_is_the_function_with_its_settings() -> None:
     assert pruned.kept.tolist() == expected.kept.tolist()
     assert torch.equal(pruned.tokens, torch.from_numpy(expected.tokens).float())
     assert pruned.sizes is None
+
+
+@pytest.mark.parametrize('first_frame', ['random', 'grid'])
+def test_the_pruner_hands_on_seed_clip_and_stage(first_frame) -> None:
+    tokens, keys = random_stage(4, clips=2, length=2 * 36)
+    stage = PruningStage(after_block=0, num_chunks=2, num_drop=9)
+    pruner = STAPruner(first_frame=first_frame, seed=7)
+    found = pruner(
+        tokens, keys, stage, stage_context(2, 72, clip_ids=[5, 6], grid_size=(6, 6), stage_index=2)
+    )
+    given = {'first_frame': first_frame, 'num_chunks': 2, 'num_drop': 9}
+    drawn_by = {'seed': 7, 'clip_ids': torch.tensor([5, 6]), 'stage_index': 2}
+    assert torch.equal(found.kept, prune_stage(tokens, keys, **given, **drawn_by)[1])
+    for other in ({'seed': 8}, {'clip_ids': torch.tensor([6, 5])}, {'stage_index': 1}):
+        kept = prune_stage(tokens, keys, **given, **{**drawn_by, **other})[1]
+        assert not torch.equal(found.kept, kept)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_unit_keys_by_hand() -> None:
     )
 
 
+def test_half_precision_keys_get_unit_length_in_single() -> None:
+    keys = random_stage(0, clips=1, length=9, width=33)[1].bfloat16()
+    found = scores.normalise(keys)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 9), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize(
     'kind, expected', [('product', [0.5, 0.0]), ('temporal', [0.5, 2.0]), ('semantic', [1.0, 0.0])]
 )
