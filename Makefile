@@ -6,11 +6,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-WORK_DIR ?= work_dirs/demo
 DEMO_CONFIG ?= configs/sta_vit_motions.py
 DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
-DEMO_ARGS ?= --schedules 0 8 16 24 --pruners sta random tome
-TRAIN_DATA_ARGS ?= --split train
+DEMO_ARGS ?= --schedules 0 4 8 12 16 --pruners sta random tome
+TRAIN_DATA_ARGS ?= --split train --num-clips 16000 --out data/motions
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
@@ -35,8 +34,8 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-demo: install  ## accuracy next to GFLOPs on the embedded videos: table and plot in work_dirs/demo
-	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS) --work-dir $(WORK_DIR)
+demo: install  ## accuracy next to GFLOPs on the embedded videos: table and plot
+	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS)
 
 train-data: install  ## render the training videos of the embedded data set
 	$(PY) tools/make_motions.py $(TRAIN_DATA_ARGS)

@@ -10,6 +10,7 @@ import csv
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_model, clip_shape
 from sta.engine.variant_loop import PRECISIONS, describe_hardware
 from sta.models.host import host_backbone
+from sta.pruning import Variant
 from sta.report import benchmark_table, print_table
 
 
@@ -32,12 +34,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--schedules', nargs='+', default=['0', '64'], metavar='R')
     parser.add_argument('--pruner', default='sta', metavar='NAME')
     parser.add_argument('--batch-size', type=int, default=2, metavar='CLIPS')
-    parser.add_argument('--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips')
+    parser.add_argument(
+        '--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips'
+    )
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
     parser.add_argument('--rounds', type=int, default=10)
     parser.add_argument('--warm-up', type=int, default=2)
-    parser.add_argument('--csv', metavar='FILE', help='write the figures with hardware and versions')
+    parser.add_argument(
+        '--csv', metavar='FILE', help='write the figures with hardware and versions'
+    )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)
 
@@ -61,7 +67,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
     backbone = model.backbone.to(arguments.device, dtype)
     clip = torch.randn(arguments.batch_size, *shape, device=arguments.device, dtype=dtype)
 
-    def forward(variant):
+    def forward(variant: Variant) -> Any:
         with backbone.using(variant):
             return backbone(clip)
 
@@ -84,10 +90,14 @@ def benchmark(arguments: argparse.Namespace) -> None:
             )
     gflops = {v.name: cost.gflops_per_view for v, cost in zip(variants, costs, strict=True)}
     rows = table_rows(timings, gflops, shares)
-    hardware = describe_hardware() if is_cuda else f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    hardware = (
+        describe_hardware()
+        if is_cuda
+        else f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    )
     title = (
-        f'{Path(arguments.config).stem}, batch {arguments.batch_size}, {arguments.dtype}, {hardware}, '
-        f'torch {torch.__version__}: medians of {arguments.rounds} interleaved rounds'
+        f'{Path(arguments.config).stem}, batch {arguments.batch_size}, {arguments.dtype}, '
+        f'{hardware}, torch {torch.__version__}: medians of {arguments.rounds} interleaved rounds'
     )
     print_table(benchmark_table(rows, title=title))
     if arguments.csv:
@@ -97,7 +107,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
 def table_rows(
     timings: list[Timing], gflops: dict[str, float], shares: dict[str, float]
 ) -> list[dict]:
-    """Figures of each contestant; speed-ups are against the unpruned one and against mmaction2's."""
+    """Figures of each contestant; speed-ups against the unpruned one and against mmaction2's."""
     median = {timing.name: timing.median_s for timing in timings}
     rows = []
     for timing in timings:

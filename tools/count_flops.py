@@ -31,7 +31,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='tokens dropped per chunk: 64, or 48,96,192; default: test_cfg of the config',
     )
     parser.add_argument(
-        '--pruners', nargs='+', metavar='NAME', help='sta, random, tube-random, tome; default: config'
+        '--pruners',
+        nargs='+',
+        metavar='NAME',
+        help='sta, random, tube-random, tome; default: config',
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)
@@ -51,9 +54,7 @@ def count(arguments: argparse.Namespace) -> None:
         model = build_model(config)
     costs = count_costs(model, variants, clip_shape(model.backbone))
     rows = [(variant.name, cost) for variant, cost in zip(variants, costs, strict=True)]
-    print_table(
-        cost_table(rows, views=views_per_video(config), title=Path(arguments.config).stem)
-    )
+    print_table(cost_table(rows, views=views_per_video(config), title=Path(arguments.config).stem))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,13 +15,13 @@ from sta.engine import LAUNCHERS, parse_pruner_text, parse_schedule_text, start_
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_test_runner, say
+from sta.evaluation import summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
     print_accuracy_table,
     save_figure,
     write_results,
 )
-from sta.evaluation import summarise
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

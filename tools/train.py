@@ -47,8 +47,8 @@ def train(arguments: argparse.Namespace) -> None:
     config.work_dir = arguments.work_dir or str(Path('work_dirs', Path(arguments.config).stem))
     config.launcher = arguments.launcher
     if arguments.amp:
-        dtype = dict(bf16='bfloat16', fp16='float16')[arguments.amp]
-        config.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+        wrapper = dict(bf16='BFloat16OptimWrapper', fp16='AmpOptimWrapper')[arguments.amp]
+        config.optim_wrapper.type = wrapper
     if arguments.resume:
         config.resume = True
         config.load_from = None if arguments.resume == 'auto' else arguments.resume

@@ -1,6 +1,12 @@
 # What every config shares: our modules, the host's scope, how runs behave.
 custom_imports = dict(
-    imports=['sta.models', 'sta.datasets.transforms', 'sta.datasets.video_list', 'sta.engine']
+    imports=[
+        'sta.models',
+        'sta.datasets.motions.symmetry',
+        'sta.datasets.transforms',
+        'sta.datasets.video_list',
+        'sta.engine',
+    ]
 )
 default_scope = 'mmaction'
 default_hooks = dict(

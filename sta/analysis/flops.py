@@ -1,8 +1,8 @@
 """Count multiply-accumulates on the model that runs, fused attention included.
 
-1 GFLOP = 1e9 multiply-accumulates, the convention of fvcore and of the paper. fvcore, mmengine and, on
-a CPU, torch's own counter report nothing for fused attention. Here the model runs once on the meta
-device, which computes shapes only: a ViT-H is counted in about a second, without weights or data.
+1 GFLOP = 1e9 multiply-accumulates, the convention of fvcore and of the paper. fvcore, mmengine and,
+on a CPU, torch's own counter report nothing for fused attention. Here the model runs once on the
+meta device, which computes shapes only: no weights, no data, about a second for a ViT-H.
 """
 
 from __future__ import annotations

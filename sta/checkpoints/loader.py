@@ -107,7 +107,10 @@ def load_checkpoint(
 
 
 def _check(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], buffers: Mapping[str, Tensor], where: str
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    buffers: Mapping[str, Tensor],
+    where: str,
 ) -> None:
     # Buffers are fixed tables (sine positions), which most sources do not store.
     missing = sorted(name for name in own if name not in given and name not in buffers)
@@ -127,7 +130,9 @@ def _check(
         if names
     ]
     if problems:
-        raise CheckpointError(f'{where} does not fit the model ({"; ".join(problems)}){_hint(given)}')
+        raise CheckpointError(
+            f'{where} does not fit the model ({"; ".join(problems)}){_hint(given)}'
+        )
 
 
 def _hint(given: Mapping[str, Tensor]) -> str:

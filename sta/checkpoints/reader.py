@@ -38,7 +38,7 @@ DISCARDED_GLOBALS = (
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says what is wrong with it and what would fit."""
+    """A checkpoint that cannot be used; the message says what is wrong and what would fit."""
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -85,7 +85,8 @@ def find_tensors(content: Any, where: str) -> dict[str, Tensor]:
             return tensors
         content = next((content[k] for k in CONTAINERS if k in content), None)
     raise CheckpointError(
-        f'{where} holds no weights: expected named tensors, or a dict with one of {list(CONTAINERS)}'
+        f'{where} holds no weights: expected named tensors, or a dict with one of '
+        f'{list(CONTAINERS)}'
     )
 
 

@@ -28,13 +28,15 @@ def videomae_k400_indices(
     strided = np.concatenate([strided, np.full(missing, strided[-1])])
     room = len(strided) - clip_len
     # A single clip, which VideoMAE never evaluates, looks at the middle.
-    starts = [room // 2] if num_clips == 1 else [int(k * (room / (num_clips - 1))) for k in range(num_clips)]
+    starts = (
+        [room // 2]
+        if num_clips == 1
+        else [int(k * (room / (num_clips - 1))) for k in range(num_clips)]
+    )
     return np.stack([strided[start : start + clip_len] for start in starts])
 
 
-def videomae_ssv2_indices(
-    num_frames: int, *, num_clips: int = 2, clip_len: int = 16
-) -> np.ndarray:
+def videomae_ssv2_indices(num_frames: int, *, num_clips: int = 2, clip_len: int = 16) -> np.ndarray:
     """Two interleaved clips over the whole video.
 
     Args:

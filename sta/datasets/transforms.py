@@ -84,8 +84,8 @@ class ProtocolSampleFrames(BaseTransform):
 class ShortSideCrops(BaseTransform):
     """Resize the short side, then cut evenly spaced squares along the long side (VideoMAE).
 
-    Required and changed keys: imgs, a list of (H, W, 3) uint8, which becomes the frames of the first
-    crop, then those of the second, ... Changed: img_shape.
+    Required and changed keys: imgs, a list of (H, W, 3) uint8, which becomes the frames of the
+    first crop, then those of the second, ... Changed: img_shape.
 
     Args:
         size: short side after resizing and side of the crops, in pixels.

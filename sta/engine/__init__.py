@@ -4,7 +4,8 @@ from sta.compat import heal_host
 
 heal_host()
 
-from .launch import LAUNCHERS, LaunchError, start_processes  # noqa: E402  (heal the host first)
+from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
+from .launch import LAUNCHERS, LaunchError, start_processes  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
@@ -15,6 +16,7 @@ from .variants import (  # noqa: E402
 
 __all__ = [
     'LAUNCHERS',
+    'BFloat16OptimWrapper',
     'LaunchError',
     'VariantError',
     'VariantTestLoop',

@@ -63,7 +63,9 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         config = Config.fromfile(path)
     except Exception as error:  # a config is Python: it can fail in any way
         reason = (str(error).strip().splitlines() or [''])[-1]
-        raise ConfigError(f'config {path} cannot be read: {type(error).__name__}: {reason}') from error
+        raise ConfigError(
+            f'config {path} cannot be read: {type(error).__name__}: {reason}'
+        ) from error
     _refuse_misspelt(config, path)
     config.merge_from_dict(dict(_parse_option(option, config) for option in options))
     return config
@@ -72,7 +74,9 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
 def _neighbours(path: str) -> str:
     folder = os.path.dirname(path) or '.'
     folder = folder if os.path.isdir(folder) else 'configs'
-    names = sorted(n for n in os.listdir(folder) if n.endswith('.py')) if os.path.isdir(folder) else []
+    names = (
+        sorted(n for n in os.listdir(folder) if n.endswith('.py')) if os.path.isdir(folder) else []
+    )
     close = difflib.get_close_matches(os.path.basename(path), names, n=3, cutoff=0.4)
     return ', '.join(close or names[:6]) or 'nothing here: run from the root of the repository'
 
@@ -94,7 +98,9 @@ def _parse_option(option: str, config: Config) -> tuple[str, Any]:
         try:
             here = here[int(part)] if isinstance(here, list) else here[part]
         except (KeyError, IndexError, ValueError, TypeError):
-            raise ConfigError(f'--cfg-options {option}: the config has no {part!r} in {key}') from None
+            raise ConfigError(
+                f'--cfg-options {option}: the config has no {part!r} in {key}'
+            ) from None
     try:
         return key, ast.literal_eval(text)
     except (ValueError, SyntaxError):

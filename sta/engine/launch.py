@@ -29,7 +29,9 @@ def start_processes(launcher: str) -> None:
         return
     if launcher == 'slurm':
         os.environ.update(slurm_environment(os.environ))
-    missing = [n for n in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if n not in os.environ]
+    missing = [
+        n for n in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if n not in os.environ
+    ]
     if missing:
         raise LaunchError(
             f'--launcher {launcher} needs {", ".join(missing)} in the environment: start with '

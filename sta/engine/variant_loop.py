@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from sta.analysis import count_costs
 from sta.evaluation import Cost, EvaluationResult, VariantResult
-from sta.pruning import Variant
 
 from .progress import EvaluationProgress
 from .variants import expand_variants

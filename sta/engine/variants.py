@@ -134,5 +134,7 @@ def _schedule_label(schedule: Any, index: int) -> tuple[str, Any]:
     if isinstance(schedule, list | tuple):
         if all(isinstance(item, int) for item in schedule):
             return ','.join(map(str, schedule)), list(schedule)
-        return f'schedule{index}', [dict(item) if isinstance(item, Mapping) else item for item in schedule]
+        return f'schedule{index}', [
+            dict(item) if isinstance(item, Mapping) else item for item in schedule
+        ]
     return str(schedule), schedule

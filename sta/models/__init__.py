@@ -4,6 +4,7 @@ from sta.compat import heal_host
 
 heal_host()
 
-from .sta_vit import STAVisionTransformer  # noqa: E402  (the host must be healed first)
+from .head import LinearHead  # noqa: E402  (the host must be healed first)
+from .sta_vit import STAVisionTransformer  # noqa: E402
 
-__all__ = ['STAVisionTransformer']
+__all__ = ['LinearHead', 'STAVisionTransformer']

@@ -113,6 +113,8 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
                 f'img_size {img_size} must be a multiple of patch_size {patch_size}, and '
                 f'num_frames {num_frames} of tubelet_size {tubelet_size}'
             )
+        if depth < 1:
+            raise ValueError(f'depth must be at least 1, got {depth}')
         norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
         self.embed_dims = embed_dims
         self.depth = depth
@@ -185,9 +187,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
             )
         return parsed
 
-    def forward(
-        self, x: Tensor, return_kept: bool = False
-    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+    def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.
 
         Args:

@@ -64,9 +64,7 @@ class TubeRandomPruner:
         self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Prune one stage; tokens (B, T*N, C)."""
-        draw = hash_uniform(
-            self.seed, context.clip_ids, context.stage_index, context.positions
-        )
+        draw = hash_uniform(self.seed, context.clip_ids, context.stage_index, context.positions)
         return _keep_smallest(tokens, draw, stage)
 
 
@@ -74,10 +72,10 @@ class ToMeMergePruner:
     """Token merging: average the most similar tokens instead of dropping any.
 
     Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023, re-implemented from the paper. A
-    stage merges num_chunks * num_drop pairs with all tokens of the clip as one set, as the authors do
-    on video. Proportional attention is off: these are weights that were never trained with it, and
-    attention stays the fused one. Means are weighted by the number of input tokens, in the final
-    pooling too.
+    stage merges num_chunks * num_drop pairs with all tokens of the clip as one set, as the authors
+    do on video. Proportional attention is off: these are weights that were never trained with it,
+    and attention stays the fused one. Means are weighted by the number of input tokens, in the
+    final pooling too.
 
     Args:
         similarity: what is compared by cosine: 'query', 'key', 'value' or 'ffn'.

@@ -182,9 +182,7 @@ def _first_chunk_order(
     if first_frame == 'grid':
         if positions is None or grid_size is None:
             positions, grid_size = _square_grid(keys)
-        return image_pruner.grid_order(
-            seed, clip_ids, stage_index, positions, grid_size, num_drop
-        )
+        return image_pruner.grid_order(seed, clip_ids, stage_index, positions, grid_size, num_drop)
     if first_frame == 'tome':
         return image_pruner.tome_order(keys)
     return image_pruner.tome_rounds_order(keys, num_drop)

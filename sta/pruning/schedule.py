@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 
 class ScheduleError(ValueError):
-    """A schedule that cannot run on the model at hand; the message names the stage and the limit."""
+    """A schedule that cannot run on the model at hand; the message names stage and limit."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,9 @@ class PruningSchedule:
         directions: str,
     ) -> PruningSchedule:
         if not directions or set(directions) - {'F', 'B'}:
-            raise ScheduleError(f"directions must be letters F and B such as 'FBF', got {directions!r}")
+            raise ScheduleError(
+                f"directions must be letters F and B such as 'FBF', got {directions!r}"
+            )
         count = len(num_drops)
         if count > depth:
             raise ScheduleError(f'{count} stages do not fit into a model of {depth} blocks')
@@ -212,8 +214,8 @@ class PruningSchedule:
             tokens_per_frame: tokens of one frame of the grid, e.g. 196.
 
         Raises:
-            ScheduleError: a stage stands behind the last block, would split its tokens into chunks that
-            are not made of whole frames, or would drop a chunk whole.
+            ScheduleError: a stage stands behind the last block, would split its tokens into chunks
+            that are not made of whole frames, or would drop a chunk whole.
         """
         num_tokens = num_frames_tokens * tokens_per_frame
         chunks_before = num_frames_tokens

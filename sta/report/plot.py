@@ -115,9 +115,7 @@ def _dress(axes: Axes, num_videos: int, title: str) -> None:
     note = f'bars: one binomial standard error, n = {num_videos} videos'
     axes.set_xlabel('GFLOPs per view (1e9 multiply-accumulates)', fontsize=FONT + 1)
     axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
-    axes.annotate(
-        note, (0.01, 0.02), xycoords='axes fraction', fontsize=FONT - 2.5, color='0.35'
-    )
+    axes.annotate(note, (0.01, 0.02), xycoords='axes fraction', fontsize=FONT - 2.5, color='0.35')
     if title:
         axes.set_title(title, fontsize=FONT + 2)
     axes.tick_params(labelsize=FONT)

@@ -7,6 +7,7 @@ train_pipeline = [
     dict(type='UniformSample', clip_len=16),
     dict(type='DecordDecode'),
     dict(type='RandomCrop', size=96),
+    dict(type='MotionSymmetry'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
@@ -19,7 +20,7 @@ test_pipeline = [
     dict(type='PackActionInputs'),
 ]
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=2,
     persistent_workers=True,
     drop_last=True,

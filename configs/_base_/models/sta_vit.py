@@ -13,9 +13,7 @@ model = dict(
         tubelet_size=2,
         norm_cfg=dict(type='LN', eps=1e-6),
     ),
-    cls_head=dict(
-        type='TimeSformerHead', num_classes=400, in_channels=768, average_clips='prob'
-    ),
+    cls_head=dict(type='LinearHead', num_classes=400, in_channels=768, average_clips='prob'),
     data_preprocessor=dict(
         type='ActionDataPreprocessor',
         mean=[123.675, 116.28, 103.53],

@@ -35,7 +35,9 @@ class ClipSource:
 
     def __post_init__(self) -> None:
         if self.split not in SPLIT_CODES:
-            raise ValueError(f'unknown split {self.split!r}: choose one of {", ".join(SPLIT_CODES)}')
+            raise ValueError(
+                f'unknown split {self.split!r}: choose one of {", ".join(SPLIT_CODES)}'
+            )
         if self.seed < 0:
             raise ValueError(f'the seed must not be negative, got {self.seed}')
         if self.size < 32 or self.size % 2:
@@ -51,9 +53,7 @@ class ClipSource:
         """Return the scene of clip ``index``, already reversed where its class asks for it."""
         motion_class = CLASSES[label_of_index(index)]
         rng, _ = self.generators(index)
-        scene = sample_scene(
-            rng, motion_class.motion, size=self.size, difficulty=self.difficulty
-        )
+        scene = sample_scene(rng, motion_class.motion, size=self.size, difficulty=self.difficulty)
         return scene.reversed() if motion_class.is_reversed else scene
 
     def frames(self, index: int) -> np.ndarray:

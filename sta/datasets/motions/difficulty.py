@@ -26,7 +26,9 @@ class Difficulty:
     side: Range = (0.24, 0.42)
     meet_side: Range = (0.20, 0.30)  # also the side of the still companion in the other classes
     contrast: Range = (0.35, 1.0)  # of the object's colours against the background's mean
-    companion_probability: float = 0.5  # a second large object, nearly still, in single-object classes
+    companion_probability: float = (
+        0.5  # a second large object, nearly still, in single-object classes
+    )
 
     # What the moving object does besides its class.
     nuisance_turn_degrees: float = 20.0  # at most, either sense

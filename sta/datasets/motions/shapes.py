@@ -99,7 +99,9 @@ def off_center_mark(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
     angles = 2 * np.pi * (float(rng.random()) + np.arange(8) / 8)
     centers = 0.42 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     inside = cv2.blur(cover, (side // 4, side // 4))
-    rows, columns = np.round((centers[:, 1] + 1, centers[:, 0] + 1) * np.array(side / 2)).astype(int)
+    rows, columns = np.round((centers[:, 1] + 1, centers[:, 0] + 1) * np.array(side / 2)).astype(
+        int
+    )
     best = int(np.argmax(np.round(inside[rows, columns], 3)))
     return filled(centers[best] + from_radius(np.full(NUM_POINTS, 0.26)), side)
 

@@ -118,7 +118,9 @@ def scale(
     return (Trajectory(keep_inside(base.centers, sides), sides, base.angles),)
 
 
-def turn(rng: np.random.Generator, num_frames: int, difficulty: Difficulty) -> tuple[Trajectory, ...]:
+def turn(
+    rng: np.random.Generator, num_frames: int, difficulty: Difficulty
+) -> tuple[Trajectory, ...]:
     """Draw an object that turns clockwise in its place."""
     base = wandering(rng, num_frames, difficulty)
     sweep = np.deg2rad(uniform(rng, *difficulty.turn_degrees))
@@ -126,7 +128,9 @@ def turn(rng: np.random.Generator, num_frames: int, difficulty: Difficulty) -> t
     return (Trajectory(keep_inside(base.centers, base.sides), base.sides, angles),)
 
 
-def meet(rng: np.random.Generator, num_frames: int, difficulty: Difficulty) -> tuple[Trajectory, ...]:
+def meet(
+    rng: np.random.Generator, num_frames: int, difficulty: Difficulty
+) -> tuple[Trajectory, ...]:
     """Draw two objects that come together along a random line until they nearly touch."""
     bases = [wandering(rng, num_frames, difficulty) for _ in range(2)]
     sides = np.array([uniform(rng, *difficulty.meet_side) for _ in bases])

@@ -1,0 +1,49 @@
+"""A linear classification head whose logits are float32 under autocast, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmaction.models import TimeSformerHead
+from mmaction.registry import MODELS
+from torch import Tensor
+
+from sta.pruning.pruner import full_precision
+
+
+@MODELS.register_module()
+class LinearHead(TimeSformerHead):
+    """mmaction2's TimeSformerHead in float32.
+
+    Half-precision logits round scores of similar classes to ties, and mmaction2's own training
+    accuracy cannot be computed from bfloat16.
+
+    Args:
+        num_classes: classes.
+        in_channels: channels C of the feature.
+        average_clips: how mmaction2 averages views when it evaluates: 'prob', 'score' or None.
+        dropout_ratio: dropout of the feature in training.
+        loss_cls: loss, by default cross-entropy.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int,
+        average_clips: str | None = 'prob',
+        dropout_ratio: float = 0.0,
+        loss_cls: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            average_clips=average_clips,
+            dropout_ratio=dropout_ratio,
+            loss_cls=loss_cls or dict(type='CrossEntropyLoss'),
+        )
+
+    def forward(self, x: Tensor, loss_aux: dict[str, Any] | None = None) -> Tensor:
+        """Map features (B, C) to logits (B, classes); ``loss_aux`` comes from necks, unused."""
+        with full_precision(x.device.type):
+            return super().forward(x.to(self.fc_cls.weight.dtype))
