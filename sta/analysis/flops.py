@@ -48,13 +48,14 @@ def count_macs(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
     counter = FlopCounterMode(display=False, custom_mapping=_custom_mapping())
-    was_training = model.training
+    was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad(), counter:
             functional_call(model, tensors, (torch.empty(clip_shape, device='meta'),))
     finally:
-        model.train(was_training)
+        for module, training in was_training.items():
+            module.training = training
     return counter.get_total_flops() // 2  # torch counts a multiply-accumulate as two
 
 

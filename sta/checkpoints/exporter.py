@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from .reader import CheckpointError
+
 
 def export_weights(
     model: nn.Module, path: str | os.PathLike, dtype: torch.dtype = torch.float16
@@ -20,10 +22,16 @@ def export_weights(
         path: .safetensors file; written whole or not at all.
         dtype: of floating-point parameters.
 
+    Raises:
+        CheckpointError: a weight is not finite, or not in this dtype.
+
     Returns:
         One line saying what was written.
     """
     path = Path(path)
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.detach().to(dtype).isfinite().all()):
+            raise CheckpointError(f'{name} does not fit into {str(dtype)[6:]}: NaN or infinity')
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: parameter.detach().to('cpu', dtype).contiguous()

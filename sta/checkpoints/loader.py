@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .naming import recognise, rename
-from .reader import CheckpointError, read_state_dict
+from .reader import CheckpointError, find_tensors, read_state_dict
 
 _SIZES = {(384, 12): '_s', (768, 12): '', (1024, 24): '_l', (1280, 32): '_h'}
 _DATA_SETS = {400: 'k400', 174: 'ssv2'}
@@ -67,7 +69,7 @@ def load_checkpoint(
             The model is left as it was.
     """
     if isinstance(source, Mapping):
-        where, given = 'state dict', dict(source)
+        where, given = 'state dict', find_tensors(_as_tensors(source), 'state dict')
     else:
         where, given = str(source), read_state_dict(source)
     naming = recognise(given)
@@ -77,7 +79,7 @@ def load_checkpoint(
             f'{where}: its names ({names}, ...) are of no known kind; known are VideoMAE / STA '
             f'authors and mmaction2'
         )
-    renamed = rename(given, naming)
+    renamed = rename(given, naming, where)
     unused: tuple[str, ...] = ()
     if not hasattr(model, 'backbone'):
         unused = tuple(sorted(name for name in renamed if name.startswith('cls_head.')))
@@ -93,8 +95,12 @@ def load_checkpoint(
         for n, t in renamed.items()
         if t.dtype != own[n].dtype
     }
+    # Converted as a whole before the first is copied: a failure must leave the model as it was.
+    converted = {
+        name: _converted(tensor, own[name], name, where) for name, tensor in renamed.items()
+    }
     with torch.no_grad():
-        for name, tensor in renamed.items():
+        for name, tensor in converted.items():
             own[name].copy_(tensor)
     return LoadReport(
         path=where,
@@ -104,6 +110,24 @@ def load_checkpoint(
         unused=unused,
         cast=', '.join(sorted(casts)),
     )
+
+
+def _as_tensors(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in source.items()}
+
+
+def _converted(tensor: Tensor, own: Tensor, name: str, where: str) -> Tensor:
+    """A weight in the model's dtype.
+
+    Raises:
+        CheckpointError: it is no dense real tensor, or holds NaN or infinity.
+    """
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+        raise CheckpointError(f'{where}: {name} is no dense tensor of real numbers')
+    converted = tensor.detach().to(own.dtype)
+    if converted.is_floating_point() and not bool(converted.isfinite().all()):
+        raise CheckpointError(f'{where}: {name} holds NaN or infinity')
+    return converted
 
 
 def _check(

@@ -52,7 +52,7 @@ def recognise(names: Mapping[str, Tensor]) -> Naming | None:
     return None
 
 
-def rename(state_dict: Mapping[str, Tensor], naming: Naming) -> dict[str, Tensor]:
+def rename(state_dict: Mapping[str, Tensor], naming: Naming, where: str) -> dict[str, Tensor]:
     """Rename every tensor onto 'backbone.*' and 'cls_head.*'.
 
     Raises:
@@ -63,6 +63,6 @@ def rename(state_dict: Mapping[str, Tensor], naming: Naming) -> dict[str, Tensor
         for pattern, replacement in naming.table:
             name = re.sub(pattern, replacement, name)
         if name in renamed:
-            raise CheckpointError(f'two of its tensors are both called {name} by mmaction2')
+            raise CheckpointError(f'{where}: two tensors are both called {name} by mmaction2')
         renamed[name] = tensor
     return renamed

@@ -23,6 +23,7 @@ def videomae_k400_indices(
     Returns:
         (num_clips, clip_len) int64. Videos shorter than a clip repeat their last strided frame.
     """
+    _check_counts(num_frames, num_clips)
     strided = np.arange(0, num_frames, stride)
     missing = max(clip_len - len(strided), 0)
     strided = np.concatenate([strided, np.full(missing, strided[-1])])
@@ -50,12 +51,20 @@ def videomae_ssv2_indices(num_frames: int, *, num_clips: int = 2, clip_len: int 
     Raises:
         ValueError: another number of clips than 1 or 2, which the protocol does not define.
     """
-    if num_clips not in (1, 2):
+    _check_counts(num_frames, num_clips)
+    if num_clips > 2:
         raise ValueError(f'the VideoMAE SSV2 protocol has 1 or 2 clips, got {num_clips}')
     tick = num_frames / clip_len
     x = np.arange(clip_len)
     both = np.sort(np.concatenate([tick / 2 + tick * x, tick * x]).astype(np.int64))
     return np.stack([both[c::2] for c in range(num_clips)])
+
+
+def _check_counts(num_frames: int, num_clips: int) -> None:
+    if num_frames < 1 or num_clips < 1:
+        raise ValueError(
+            f'frames and clips must be at least 1, got {num_frames} frames and {num_clips} clips'
+        )
 
 
 PROTOCOLS = {'videomae_k400': videomae_k400_indices, 'videomae_ssv2': videomae_ssv2_indices}

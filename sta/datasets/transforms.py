@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import decord
 import numpy as np
@@ -28,8 +30,11 @@ class OpenVideo(BaseTransform):
         """Open it.
 
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: the container holds no frame.
         """
+        if not os.path.isfile(results['filename']):
+            raise FileNotFoundError('there is no such file')
         reader = decord.VideoReader(results['filename'], num_threads=self.num_threads)
         if len(reader) == 0:
             raise ValueError('it holds no frame')
@@ -58,6 +63,8 @@ class ProtocolSampleFrames(BaseTransform):
     def __init__(self, *, protocol: str, num_clips: int, clip_len: int = 16) -> None:
         if protocol not in PROTOCOLS:
             raise ValueError(f'protocol must be one of {sorted(PROTOCOLS)}, got {protocol!r}')
+        # A number of clips that the protocol does not define fails here, not at the first video.
+        PROTOCOLS[protocol](1, num_clips=num_clips, clip_len=clip_len)
         self.protocol = protocol
         self.num_clips = num_clips
         self.clip_len = clip_len

@@ -64,7 +64,10 @@ class VideoListDataset(VideoDataset):
                 f"'path label' a line (see data/README.md)"
             )
         folder = self.data_prefix['video'] or ''
-        lines = Path(self.ann_file).read_text().splitlines()
+        try:
+            lines = Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f'annotation file {self.ann_file} is not UTF-8: {error}') from None
         entries = [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
         if not entries:
             raise DataError(f'annotation file {self.ann_file} is empty')
@@ -103,6 +106,6 @@ class VideoListDataset(VideoDataset):
             data = self.prepare_data(index)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DataError(f'video {name} cannot be decoded: {reason[:200]}') from error
+            raise DataError(f'video {name} cannot be used: {reason[:200]}') from error
         data['data_samples'].set_metainfo(dict(index=index, filename=name))
         return data

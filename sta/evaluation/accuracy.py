@@ -19,5 +19,6 @@ def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
         (videos,) bool.
     """
     own = scores[np.arange(len(labels)), labels][:, None]
-    ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, None]))
-    return ahead.sum(1) < k
+    tied_behind = (scores == own) & (np.arange(scores.shape[1]) >= labels[:, None])
+    # Counting what is not behind, rather than what is ahead, makes NaN scores wrong, not right.
+    return (~((scores < own) | tied_behind)).sum(1) < k

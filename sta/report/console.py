@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.box import Box
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -71,9 +72,12 @@ def print_table(table: Table, console: Console | None = None) -> None:
     """
     if console is None:
         console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-    for text in _texts(table):
-        text.plain = _encodable(text.plain, console.encoding)
-    console.print(table, width=max(console.width, NARROWEST), crop=False, no_wrap=None)
+    options = console.options.update(width=max(console.width, NARROWEST))
+    segments = [
+        Segment(_encodable(segment.text, console.encoding), segment.style)
+        for segment in console.render(table, options)
+    ]
+    console.print(Segments(segments), crop=False, soft_wrap=True, end='')
 
 
 def table_of_texts(
@@ -96,17 +100,13 @@ def table_of_texts(
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column(Text(first), vertical='bottom', overflow='fold')
-    for head in heads:
-        table.add_column(Text(head), justify='right', overflow='fold', no_wrap=True)
+    table.add_column(Text(f'\n{first}'), overflow='fold')
+    for head, cells in zip(heads, columns):
+        single = all(' ' not in cell for cell in cells)  # lists of numbers may wrap, numbers not
+        table.add_column(Text(head), justify='right', overflow='fold', no_wrap=single)
     for name, *cells in zip(names, *columns, strict=True):
         table.add_row(Text(name), *map(Text, cells))
     return table
-
-
-def _texts(table: Table) -> list[Text]:
-    cells = [cell for column in table.columns for cell in column.cells]
-    return [text for text in (table.title, table.caption, *cells) if isinstance(text, Text)]
 
 
 def _encodable(text: str, encoding: str) -> str:

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from sta.evaluation import SummaryRow
 
 from .atomic import replacing
+from .columns import counted
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; black is for no pruning, and
 # its yellow is too pale for lines on white.
@@ -82,7 +83,7 @@ def _draw_unpruned(axes: Axes, rows: Sequence[SummaryRow], num_videos: int) -> N
     if not rows:
         return
     axes.axhline(rows[0].top1_percent, color='0.45', linestyle='--', linewidth=1.0, zorder=1)
-    _draw_points(axes, rows, num_videos, 'no pruning', 'black', '*')
+    _draw_points(axes, rows, num_videos, 'no pruning', 'black', '*', joined=False)
 
 
 def _draw_points(
@@ -92,6 +93,8 @@ def _draw_points(
     label: str,
     colour: str,
     marker: str,
+    *,
+    joined: bool = True,
 ) -> None:
     rows = sorted(rows, key=lambda row: row.gflops_per_view)
     gflops = [row.gflops_per_view for row in rows]
@@ -104,7 +107,8 @@ def _draw_points(
         label=label,
         color=colour,
         marker=marker,
-        markersize=13 if marker == '*' else 7,
+        linestyle='-' if joined else 'none',
+        markersize=7 if joined else 13,
         markeredgecolor='white',
         linewidth=1.8,
         zorder=3,
@@ -112,10 +116,11 @@ def _draw_points(
 
 
 def _dress(axes: Axes, num_videos: int, title: str) -> None:
-    note = f'bars: one binomial standard error, n = {num_videos} videos'
+    videos = counted(num_videos, 'video')
+    note = f'labels: schedule; bars: one binomial standard error, n = {videos}'
     axes.set_xlabel('GFLOPs per view (1e9 multiply-accumulates)', fontsize=FONT + 1)
     axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
-    axes.annotate(note, (0.01, 0.02), xycoords='axes fraction', fontsize=FONT - 2.5, color='0.35')
+    axes.figure.supxlabel(note, fontsize=FONT - 2, color='0.35')
     if title:
         axes.set_title(title, fontsize=FONT + 2)
     axes.tick_params(labelsize=FONT)
@@ -134,6 +139,7 @@ def _label_schedules(axes: Axes, rows: Sequence[SummaryRow], num_videos: int) ->
         if name and (name not in highest or row.top1_percent > highest[name].top1_percent):
             highest[name] = row
     labels: list[Text] = []
+    axes.figure.draw_without_rendering()  # else the axes' limits and size are not known yet
     for name, row in highest.items():
         top = row.top1_percent + float(standard_error(row.top1_percent, num_videos))
         label = axes.annotate(
@@ -144,6 +150,7 @@ def _label_schedules(axes: Axes, rows: Sequence[SummaryRow], num_videos: int) ->
             ha='center',
             fontsize=FONT - 2,
             color='0.35',
+            bbox={'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.8, 'pad': 0.5},
         )
         box = label.get_window_extent()
         if any(box.overlaps(other.get_window_extent()) for other in labels):

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
-import math
 import platform
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sta import __version__
-from sta.evaluation import EvaluationResult, SummaryRow, summarise
+from sta.evaluation import EvaluationResult, summarise
 from sta.installed import distribution_version
 
 from .atomic import replacing, write_text
-from .columns import COLUMNS, GFLOP_NOTE, footer
+from .texts import csv_text, json_text, markdown_text
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'decord')
 
@@ -64,14 +58,15 @@ def write_results(
     made = {'command': command, 'config': config, 'checkpoint': checkpoint}
     facts = {**made, **_environment(result)}
     texts = {
-        'results.json': _json_text(result, rows, facts),
-        'results.csv': _csv_text(rows),
-        'results.md': _markdown_text(rows, footer(result), facts),
+        'results.json': json_text(result, rows, facts),
+        'results.csv': csv_text(rows),
+        'results.md': markdown_text(result, rows, facts),
     }
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    _write_scores(result, folder / 'scores.npz')
-    return {name: folder / name for name in (*texts, 'scores.npz')}
+    paths = {name: folder / name for name in (*texts, 'scores.npz')}
+    _write_scores(result, paths['scores.npz'])
+    for name in reversed(texts):  # results.json last: where it is, everything is
+        write_text(paths[name], texts[name])
+    return paths
 
 
 def read_scores(path: Path) -> Scores:
@@ -112,62 +107,3 @@ def _environment(result: EvaluationResult) -> dict[str, Any]:
         'wait_share': result.wait_share,
         'versions': {'sta': __version__, 'python': platform.python_version(), **versions},
     }
-
-
-def _json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mapping) -> str:
-    variants = [
-        {
-            'name': v.variant.name,
-            'pruner': v.variant.pruner,
-            'schedule': v.variant.schedule,
-            'num_tokens': v.cost.num_tokens,
-            'num_parameters': v.cost.num_parameters,
-        }
-        for v in result.variants
-    ]
-    found = {'environment': facts, 'units': GFLOP_NOTE, 'variants': variants, 'rows': rows}
-    return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'
-
-
-def _plain(value: Any) -> Any:
-    """Nested settings as JSON knows them; NaN and infinity, which it does not, become null."""
-    if dataclasses.is_dataclass(value):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-
-
-def _csv_text(rows: Sequence[SummaryRow]) -> str:
-    names = [field.name for field in dataclasses.fields(SummaryRow)]
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator='\n')
-    table.writerow(names)
-    for row in _plain(list(rows)):
-        row['tokens_after_stages'] = ' '.join(map(str, row['tokens_after_stages']))
-        table.writerow([row[name] for name in names])  # None is written as an empty field
-    return buffer.getvalue()
-
-
-def _markdown_text(rows: Sequence[SummaryRow], note: str, facts: Mapping[str, Any]) -> str:
-    lines = [
-        _markdown_row(['variant', *(column.heading for column in COLUMNS)]),
-        _markdown_row(['---', *('---:' for _ in COLUMNS)]),
-    ]
-    names = [row.name.replace('\\', '\\\\').replace('|', '\\|') for row in rows]
-    columns = [column.cells(rows) for column in COLUMNS]
-    lines += [_markdown_row(cells) for cells in zip(names, *columns, strict=True)]
-    versions = ', '.join(f'{k} {v}' for k, v in facts['versions'].items() if v is not None)
-    lines += ['', note, '', f'Config `{facts["config"]}`, checkpoint `{facts["checkpoint"]}`,']
-    lines += [f'{facts["time_utc"]}; {versions}.', '', '```', facts['command'], '```']
-    return '\n'.join(lines) + '\n'
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'

@@ -1,12 +1,64 @@
-"""The tiny data set, rendered once."""
+"""The tiny data set, rendered once, and what every refusal of a command line must look like."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
-from .tiny import Tiny, make_tiny
+from .tiny import Tiny, child_config, make_tiny, run_tool
 
 
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return make_tiny(tmp_path_factory.mktemp('tiny'))
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default folders are relative to the current one."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def child(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
+    """Make a config that changes one of the tiny ones."""
+
+    def make(text: str, parent: Path = tiny.one_view) -> Path:
+        return child_config(tmp_path / 'child.py', parent, text)
+
+    return make
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Run a tool that must fail with one clear line; gives the line."""
+
+    def run(tool: str, *arguments: object, said: tuple[str, ...]) -> str:
+        capsys.readouterr()
+        status = run_tool(tool, *arguments)
+        error = capsys.readouterr().err
+        assert status == 2, error
+        assert error.startswith('error: ')
+        assert error.count('\n') == 1 and error.endswith('\n'), error
+        assert 'Traceback' not in error
+        for part in said:
+            assert part in error
+        return error
+
+    return run
+
+
+@pytest.fixture
+def misused(capsys: pytest.CaptureFixture) -> Callable[..., None]:
+    """Run a tool whose arguments argparse itself refuses."""
+
+    def run(tool: str, *arguments: object, said: tuple[str, ...]) -> None:
+        assert run_tool(tool, *arguments) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith('usage: ')
+        for part in said:
+            assert part in lines[-1]
+
+    return run

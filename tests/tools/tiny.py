@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -85,10 +85,9 @@ train_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=2)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2))
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1, max_keep_ckpts=-1))
-log_processor = dict(by_epoch=False)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=-1))
 """
 
 
@@ -100,7 +99,7 @@ class Tiny:
         folder: holds everything.
         one_view: config with one view a video.
         six_views: config with two clips and three crops a video.
-        training: config that trains for two iterations.
+        training: config that trains for two epochs of three iterations.
         checkpoint: random weights of the model.
         names: the videos in the order of the list.
         labels: their classes.
@@ -176,12 +175,10 @@ def load_tool(name: str) -> ModuleType:
 
 def run_tool(name: str, *arguments: object) -> int:
     """Exit status of a command line, run in this process; argparse's own exits count too."""
-    try:
-        return load_tool(name).main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-
-
-def options_of(settings: Mapping[str, Sequence[object]]) -> list[str]:
-    """{'--schedules': (0, 2)} as a command line says it."""
-    return [str(word) for flag, values in settings.items() for word in (flag, *values)]
+    with warnings.catch_warnings():
+        # mmengine names its loggers after the config and the second; here they meet.
+        warnings.filterwarnings('ignore', '.*the method `get_instance` should not', UserWarning)
+        try:
+            return load_tool(name).main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 1

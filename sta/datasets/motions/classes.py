@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MotionClass:
-    """One class: its name, the motion its scenes are drawn from, and whether time runs backwards."""
+    """One class: its name, the motion its scenes are drawn from, and its sense of time."""
 
     name: str
     motion: str

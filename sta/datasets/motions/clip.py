@@ -24,7 +24,7 @@ class ClipSource:
     Attributes:
         split: 'train' or 'val'.
         seed: not negative.
-        size: side of a frame in pixels, even and at least 32.
+        size: side of a frame in pixels, a multiple of 16 from 64 on: decord cannot read all others.
         difficulty: the amount of everything.
     """
 
@@ -40,8 +40,10 @@ class ClipSource:
             )
         if self.seed < 0:
             raise ValueError(f'the seed must not be negative, got {self.seed}')
-        if self.size < 32 or self.size % 2:
-            raise ValueError(f'the frame size must be even and at least 32, got {self.size}')
+        if self.size < 64 or self.size % 16:
+            raise ValueError(
+                f'the frame size must be a multiple of 16 and at least 64, got {self.size}'
+            )
 
     def generators(self, index: int) -> tuple[np.random.Generator, np.random.Generator]:
         """Return the random generators of clip ``index``: one for its scene, one for its noise."""

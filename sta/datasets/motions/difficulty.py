@@ -22,7 +22,9 @@ class Difficulty:
     meet_shift: Range = (0.30, 0.42)  # meeting: loss of distance between the two centres
     meet_share: Range = (0.35, 0.65)  # share of that loss that the first object walks
 
-    # Objects.
+    # Objects. They are lit, the background is dimmer: the ranges overlap a little.
+    object_value: Range = (110.0, 245.0)  # brightest channel of a colour
+    background_value: Range = (30.0, 140.0)
     side: Range = (0.24, 0.42)
     meet_side: Range = (0.20, 0.30)  # also the side of the still companion in the other classes
     contrast: Range = (0.35, 1.0)  # of the object's colours against the background's mean

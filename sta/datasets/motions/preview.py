@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -19,14 +21,13 @@ def contact_sheet(source: ClipSource, *, first_index: int = 0, columns: int = 8)
     return np.concatenate(rows)
 
 
-def save_contact_sheet(source: ClipSource, path: str, *, first_index: int = 0) -> None:
+def save_contact_sheet(source: ClipSource, path: Path, *, first_index: int = 0) -> None:
     """Write the sheet to a picture file; OSError if that cannot be done."""
     sheet = cv2.cvtColor(contact_sheet(source, first_index=first_index), cv2.COLOR_RGB2BGR)
     is_coded, data = cv2.imencode('.png', sheet)
     if not is_coded:
         raise OSError(f'could not encode {path} as PNG')
-    with open(path, 'wb') as file:
-        file.write(data.tobytes())
+    path.write_bytes(data.tobytes())
 
 
 def _row(source: ClipSource, index: int, columns: int) -> np.ndarray:
@@ -37,7 +38,7 @@ def _row(source: ClipSource, index: int, columns: int) -> np.ndarray:
     name = CLASS_NAMES[index % len(CLASS_NAMES)].replace('_', ' ')
     font = cv2.FONT_HERSHEY_SIMPLEX
     for line, text in enumerate((name, f'clip {index}, {len(frames)} frames')):
-        place = (4, source.size // 2 + 16 * line)
+        place = (4, source.size // 2 - 4 + 16 * line)
         cv2.putText(label, text, place, font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     cells = [cv2.copyMakeBorder(frames[t], 0, GAP, 0, GAP, 0, value=(255,) * 3) for t in chosen]
     label = cv2.copyMakeBorder(label, 0, GAP, 0, 0, 0, value=(255,) * 3)

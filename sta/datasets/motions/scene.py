@@ -1,4 +1,4 @@
-"""A scene: a drifting background, objects on their ways, and the light, all drawn but not rendered."""
+"""A scene: drifting background, objects on their ways and the light, drawn by lot, not rendered."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 from sta.datasets.motions.difficulty import Difficulty
 from sta.datasets.motions.shapes import random_patch
 from sta.datasets.motions.textures import colored, random_color, random_field, uniform
-from sta.datasets.motions.trajectories import MOTIONS, Trajectory, drift, keep_inside
+from sta.datasets.motions.trajectories import MOTIONS, Trajectory, drift, place_inside
 
 # A patch is drawn a little larger than it is ever shown: warps then only shrink it.
 PATCH_MARGIN = 1.1
+MIN_PATCH_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _background(
     margin = int(np.ceil(size * difficulty.background_shift[1] / 2)) + 2
     side = size + 2 * margin
     field = random_field(rng, side, size * uniform(rng, 0.16, 0.5))
-    first, second = random_color(rng), random_color(rng)
+    first, second = (random_color(rng, *difficulty.background_value) for _ in range(2))
     texture = colored(field, first, first + uniform(rng, 0.25, 0.8) * (second - first))
     distance = size * uniform(rng, *difficulty.background_shift)
     return texture, margin + drift(rng, num_frames, distance)
@@ -123,8 +124,7 @@ def _companions(
     num_frames = len(actors[0].angles)
     sides = np.full(num_frames, uniform(rng, *difficulty.meet_side))
     shift = drift(rng, num_frames, difficulty.companion_shift * rng.random())
-    starts = rng.random((12, 2))
-    ways = [keep_inside(start + shift, sides) for start in starts]
+    ways = [place_inside(rng, shift, sides) for _ in range(8)]
     gaps = [np.linalg.norm(way - actors[0].centers, axis=1).min() for way in ways]
     best = int(np.argmax(gaps))
     angle = 2 * np.pi * float(rng.random())
@@ -158,13 +158,14 @@ def _sprite(
     difficulty: Difficulty,
 ) -> Sprite:
     """Draw the looks of one object; what it looks like does not depend on its way."""
-    side = int(np.ceil(PATCH_MARGIN * size * trajectory.sides.max()))
+    side = max(int(np.ceil(PATCH_MARGIN * size * trajectory.sides.max())), MIN_PATCH_SIDE)
     patch = random_patch(
         rng,
         side=side,
         period=side * uniform(rng, 0.25, 0.6),
         background=background,
         contrast=uniform(rng, *difficulty.contrast),
+        value=difficulty.object_value,
     )
     return Sprite(patch, trajectory)
 

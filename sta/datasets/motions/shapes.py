@@ -74,7 +74,7 @@ OUTLINES: tuple[Outline, ...] = (ellipse, polygon, polygon, star, blob, blob, ar
 
 
 def random_outline(rng: np.random.Generator) -> np.ndarray:
-    """Return the points (P, 2) of a random outline, turned at random, fitted into the unit circle."""
+    """Return a random outline (P, 2), turned at random and fitted into the unit circle."""
     points = OUTLINES[int(rng.integers(len(OUTLINES)))](rng)
     points = points - (points.max(axis=0) + points.min(axis=0)) / 2
     points = points / np.linalg.norm(points, axis=1).max()
@@ -113,6 +113,7 @@ def random_patch(
     period: float,
     background: np.ndarray,
     contrast: float,
+    value: tuple[float, float],
 ) -> np.ndarray:
     """Make one object.
 
@@ -121,12 +122,13 @@ def random_patch(
         side: pixels of the patch.
         period: period of its texture in pixels of the patch.
         background: mean colour (3,) behind it.
+        value: lowest and highest brightness of its colours, in grey levels.
         contrast: 1 leaves the object's colours alone, 0 makes them the background's.
 
     Returns:
         (side, side, 4) float32: colours multiplied by coverage in [0, 255], and coverage in [0, 1].
     """
-    candidates = [random_color(rng) for _ in range(5)]
+    candidates = [random_color(rng, *value) for _ in range(5)]
     candidates.sort(key=lambda color: -float(np.abs(color - background).sum()))
     first, second, mark = candidates[0], candidates[2], candidates[1]
     texture = colored(random_field(rng, side, period), first, 0.5 * (first + second))

@@ -20,7 +20,7 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def rotated_grid(rng: np.random.Generator, side: int, period: float) -> tuple[np.ndarray, ...]:
-    """Return two phase planes (side, side) in radians, of the given period in pixels, turned and moved."""
+    """Return two crossing phase planes (side, side) in radians; ``period`` is in pixels."""
     angle, phase_u, phase_v = 2 * np.pi * rng.random(3)
     x = np.arange(side, dtype=np.float32) * np.float32(2 * np.pi / period)
     u = np.cos(angle) * x[None, :] + np.sin(angle) * x[:, None] + phase_u
@@ -84,10 +84,10 @@ def random_field(rng: np.random.Generator, side: int, period: float) -> np.ndarr
     return kind(rng, side, period).astype(np.float32)
 
 
-def random_color(rng: np.random.Generator) -> np.ndarray:
-    """Return one RGB colour (3,) float32 in [0, 255], from grey to saturated, never quite black."""
+def random_color(rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+    """Return one RGB colour (3,) float32, grey to saturated, its brightest channel low to high."""
     hue = 2 * np.pi * (float(rng.random()) + np.array([0.0, 1.0, 2.0]) / 3)
-    saturation, value = uniform(rng, 0.1, 0.8), uniform(rng, 50.0, 235.0)
+    saturation, value = uniform(rng, 0.1, 0.8), uniform(rng, low, high)
     return (value * (1 - saturation * (0.5 + 0.5 * np.cos(hue)))).astype(np.float32)
 
 

@@ -61,23 +61,29 @@ def drift(rng: np.random.Generator, num_frames: int, distance: float) -> np.ndar
     return distance * time[:, None] * np.array([np.cos(angle), np.sin(angle)])
 
 
-def keep_inside(centers: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """Move a whole way (T, 2), unchanged in form, so that the object stays in the frame.
+def place_inside(rng: np.random.Generator, centers: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Move whole ways, unchanged in form, to a random place where every object is in the frame.
 
-    An object that is too large for both edges is put half way between them.
+    Args:
+        rng: source of the place.
+        centers: (..., T, 2); all objects are moved by the same amount.
+        sides: (..., T).
+
+    Returns:
+        The moved centres. Ways too long for the frame are put half way between its edges.
     """
-    margin = (1 - OVERHANG) * sides[:, None] / 2
-    low, high = (margin - centers).max(axis=0), (1 - margin - centers).min(axis=0)
-    middle = (low + high) / 2
-    return centers + np.where(low > high, middle, np.clip(0, low, high))
+    margin = (1 - OVERHANG) * sides[..., None] / 2
+    every = tuple(range(centers.ndim - 1))
+    low, high = (margin - centers).max(axis=every), (1 - margin - centers).min(axis=every)
+    return centers + np.where(low < high, low + (high - low) * rng.random(2), (low + high) / 2)
 
 
 def wandering(rng: np.random.Generator, num_frames: int, difficulty: Difficulty) -> Trajectory:
-    """Draw an object that does nothing but a little of everything: the base of every motion."""
+    """Draw an object near the origin that does a little of everything: the base of a motion."""
     time = np.linspace(-0.5, 0.5, num_frames)
     turn = np.deg2rad(difficulty.nuisance_turn_degrees) * uniform(rng, -1, 1)
     zoom = np.log(difficulty.nuisance_zoom) * uniform(rng, -1, 1)
-    centers = rng.random(2) + drift(rng, num_frames, difficulty.nuisance_shift * rng.random())
+    centers = drift(rng, num_frames, difficulty.nuisance_shift * rng.random())
     sides = uniform(rng, *difficulty.side) * np.exp(zoom * time)
     return Trajectory(centers, sides, 2 * np.pi * rng.random() + turn * time)
 
@@ -89,8 +95,8 @@ def shifting(
     base = wandering(rng, num_frames, difficulty)
     centers = base.centers.copy()
     way = sign * uniform(rng, *difficulty.shift) * progress(rng, num_frames, difficulty)
-    centers[:, axis] = rng.random() + way - way.mean()
-    return (Trajectory(keep_inside(centers, base.sides), base.sides, base.angles),)
+    centers[:, axis] = way
+    return (Trajectory(place_inside(rng, centers, base.sides), base.sides, base.angles),)
 
 
 def horizontal(
@@ -115,7 +121,7 @@ def scale(
     growth = np.log(uniform(rng, *difficulty.zoom))
     size = float(np.sqrt(base.sides[0] * base.sides[-1]))
     sides = size * np.exp(growth * (progress(rng, num_frames, difficulty) - 0.5))
-    return (Trajectory(keep_inside(base.centers, sides), sides, base.angles),)
+    return (Trajectory(place_inside(rng, base.centers, sides), sides, base.angles),)
 
 
 def turn(
@@ -125,7 +131,7 @@ def turn(
     base = wandering(rng, num_frames, difficulty)
     sweep = np.deg2rad(uniform(rng, *difficulty.turn_degrees))
     angles = base.angles[0] + sweep * progress(rng, num_frames, difficulty)
-    return (Trajectory(keep_inside(base.centers, base.sides), base.sides, angles),)
+    return (Trajectory(place_inside(rng, base.centers, base.sides), base.sides, angles),)
 
 
 def meet(
@@ -140,14 +146,13 @@ def meet(
     share = uniform(rng, *difficulty.meet_share)
     near = sides.mean() * uniform(rng, 0.85, 1.05)
     ways = (-(near / 2 + share * come), near / 2 + (1 - share) * come)
-    common = rng.random(2) + drift(rng, num_frames, difficulty.nuisance_shift * rng.random())
+    common = drift(rng, num_frames, difficulty.nuisance_shift * rng.random())
     centers = np.stack([common + way[:, None] * line for way in ways])
-    # Both are moved together: each alone would change their distance.
-    middle = centers.mean(axis=0)
-    reach = 2 * np.abs(centers - middle).max() + sides.max()
-    shift = keep_inside(middle, np.full(num_frames, reach)) - middle
+    sides = np.repeat(sides[:, None], num_frames, axis=1)
+    # Both are placed as one: each alone would change their distance.
+    centers = place_inside(rng, centers, sides)
     return tuple(
-        Trajectory(center + shift, np.full(num_frames, side), base.angles)
+        Trajectory(center, side, base.angles)
         for center, side, base in zip(centers, sides, bases, strict=True)
     )
 

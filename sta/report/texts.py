@@ -1,0 +1,94 @@
+"""What an evaluation found as text: JSON and CSV for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sta.evaluation import EvaluationResult, SummaryRow
+
+from .columns import COLUMNS, GFLOP_NOTE, footer
+
+
+def json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mapping) -> str:
+    """Rows, the settings of every variant, and how they were made; strict JSON.
+
+    Args:
+        result: what was found.
+        rows: its summary.
+        facts: command, config, versions and so on, see :func:`sta.report.write_results`.
+    """
+    variants = [
+        {
+            'name': v.variant.name,
+            'pruner': v.variant.pruner,
+            'schedule': v.variant.schedule,
+            'num_tokens': v.cost.num_tokens,
+            'num_parameters': v.cost.num_parameters,
+        }
+        for v in result.variants
+    ]
+    found = {'environment': facts, 'units': GFLOP_NOTE, 'variants': variants, 'rows': rows}
+    return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'
+
+
+def csv_text(rows: Sequence[SummaryRow]) -> str:
+    """A line per variant under the attribute names of SummaryRow; nothing where undefined."""
+    names = [field.name for field in dataclasses.fields(SummaryRow)]
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator='\n')
+    table.writerow(names)
+    for row in _plain(list(rows)):
+        row['tokens_after_stages'] = ' '.join(map(str, row['tokens_after_stages']))
+        table.writerow([row[name] for name in names])  # None is written as an empty field
+    return buffer.getvalue()
+
+
+def markdown_text(
+    result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mapping[str, Any]
+) -> str:
+    """The table of the screen for GitHub, its footer, and how it was made."""
+    names = [row.name.replace('\\', '\\\\').replace('|', '\\|') for row in rows]
+    columns = [column.cells(rows) for column in COLUMNS]
+    versions = ', '.join(f'{k} {v}' for k, v in facts['versions'].items() if v is not None)
+    lines = [
+        _markdown_row(['variant', *(column.heading for column in COLUMNS)]),
+        _markdown_row(['---', *('---:' for _ in COLUMNS)]),
+        *(_markdown_row(cells) for cells in zip(names, *columns, strict=True)),
+        '',
+        footer(result),
+        '',
+        f'Config `{facts["config"]}`, checkpoint `{facts["checkpoint"] or "none"}`,',
+        f'{facts["time_utc"]}; {versions}.',
+        '',
+        '```',
+        facts['command'],
+        '```',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _plain(value: Any) -> Any:
+    """Nested settings as JSON knows them; NaN and infinity, which it does not, become null."""
+    if dataclasses.is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'

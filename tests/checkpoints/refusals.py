@@ -1,0 +1,17 @@
+"""A refusal to read a file, checked to be one line that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sta.checkpoints import CheckpointError, read_state_dict
+
+
+def refusal(path: Path | str) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read_state_dict(path)
+    message = str(caught.value)
+    assert '\n' not in message and str(path) in message
+    return message

@@ -1,0 +1,169 @@
+"""What does not fit is refused by name, and the model keeps the weights it had."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sta.checkpoints import CheckpointError, load_checkpoint
+from tests.checkpoints.sources import (
+    HEAD_NAMES,
+    NAMINGS,
+    authors_names,
+    recognizer,
+    weights_of,
+    with_prefix,
+)
+
+
+def refusal(source, model: nn.Module | None = None) -> str:
+    """The message, after a check that it is one line and that the model was not touched."""
+    model = model or recognizer(seed=1)
+    before = weights_of(model)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(model, source)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), f'{name} was changed before the failure'
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize('naming', NAMINGS)
+@pytest.mark.parametrize(
+    'missing', ['blocks.1.attn.q_bias', 'blocks.0.attn.v_bias', 'fc_norm.weight', 'head.bias']
+)
+def test_one_missing_weight_is_named(naming, missing) -> None:
+    """Above all q_bias and v_bias: to leave them at zero in silence costs accuracy."""
+    weights = weights_of(recognizer(seed=2))
+    name = 'cls_head.fc_cls.bias' if missing == 'head.bias' else f'backbone.{missing}'
+    del weights[name]
+    message = refusal(NAMINGS[naming](weights))
+    assert message.startswith(f'state dict does not fit the model (1 missing: {name}).')
+
+
+def test_one_unexpected_weight_is_named() -> None:
+    weights = weights_of(recognizer(seed=2))
+    weights['backbone.blocks.0.attn.qkv.bias'] = torch.zeros(72)
+    assert '(1 unexpected: backbone.blocks.0.attn.qkv.bias)' in refusal(weights)
+
+
+def test_an_unexpected_name_of_the_authors_is_named() -> None:
+    weights = authors_names(weights_of(recognizer(seed=2)))
+    weights['mask_token'] = torch.zeros(1, 1, 24)
+    assert '(1 unexpected: mask_token)' in refusal(weights)
+
+
+def test_a_wrong_shape_is_named_with_both_shapes() -> None:
+    weights = weights_of(recognizer(seed=2))
+    weights['backbone.fc_norm.bias'] = torch.zeros(23)
+    assert '(1 of another shape: backbone.fc_norm.bias (23,) instead of (24,))' in refusal(weights)
+
+
+def test_a_transposed_weight_is_refused() -> None:
+    weights = weights_of(recognizer(seed=2))
+    name = 'backbone.blocks.0.mlp.layers.1.weight'
+    weights[name] = weights[name].T
+    assert f'1 of another shape: {name} (96, 24) instead of (24, 96)' in refusal(weights)
+
+
+def test_all_problems_are_told_at_once_and_long_lists_are_cut() -> None:
+    weights = weights_of(recognizer(seed=2))
+    for i in range(5):
+        weights[f'backbone.extra{i}'] = torch.zeros(1)
+    del weights['backbone.fc_norm.bias']
+    weights['cls_head.fc_cls.bias'] = torch.zeros(7)
+    message = refusal(weights)
+    assert (
+        '(1 missing: backbone.fc_norm.bias; 5 unexpected: backbone.extra0, backbone.extra1, '
+        'backbone.extra2, ...; 1 of another shape: cls_head.fc_cls.bias (7,) instead of (5,))'
+    ) in message
+
+
+def test_a_recognizer_needs_a_head() -> None:
+    weights = weights_of(recognizer(seed=2).backbone)
+    for source in (weights, with_prefix(weights, 'backbone.'), authors_names(weights)):
+        assert f'(2 missing: {HEAD_NAMES[0]}, {HEAD_NAMES[1]})' in refusal(source)
+
+
+def test_two_tensors_of_one_name(tmp_path) -> None:
+    weights = weights_of(recognizer(seed=2))
+    name = 'backbone.blocks.0.norm1.weight'
+    weights[name.removeprefix('backbone.')] = torch.zeros(24)
+    assert name in refusal(weights)
+    torch.save(weights, tmp_path / 'twice.pth')
+    message = refusal(tmp_path / 'twice.pth')
+    assert name in message and str(tmp_path / 'twice.pth') in message
+
+
+def test_an_encoder_beside_a_model_is_not_picked_from() -> None:
+    named = authors_names(weights_of(recognizer(seed=2)))
+    both = {**named, **authors_names(weights_of(recognizer(seed=3)), 'encoder.')}
+    assert re.search('two of its tensors are both called', refusal(both))
+
+
+def test_names_of_no_known_kind_are_listed_with_the_known_ones() -> None:
+    names = ['features.0.weight', 'features.0.bias', 'classifier.weight']
+    message = refusal({name: torch.zeros(3) for name in names})
+    assert 'its names (classifier.weight, features.0.bias, features.0.weight, ...)' in message
+    assert 'VideoMAE / STA authors and mmaction2' in message
+
+
+def test_an_empty_state_dict() -> None:
+    assert 'state dict' in refusal({})
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to(torch.complex64),
+        lambda tensor: tensor * float('nan'),
+        lambda tensor: tensor / 0,
+    ],
+    ids=['sparse', 'complex', 'nan', 'infinite'],
+)
+def test_values_that_are_no_weights(spoil) -> None:
+    weights = weights_of(recognizer(seed=2))
+    name = 'backbone.blocks.1.mlp.layers.1.weight'
+    weights[name] = spoil(weights[name])
+    assert name in refusal(weights)
+
+
+def test_arrays_of_numpy_load_or_are_refused() -> None:
+    """Either is fine; half a model or a traceback is not."""
+    saved = recognizer(seed=2)
+    arrays = {name: tensor.numpy() for name, tensor in saved.state_dict().items()}
+    model = recognizer(seed=1)
+    try:
+        load_checkpoint(model, arrays)
+    except CheckpointError:
+        saved = recognizer(seed=1)
+    for name, tensor in saved.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], tensor, err_msg=name)
+
+
+def test_names_that_are_no_text(tmp_path) -> None:
+    torch.save({0: torch.zeros(1), 1: torch.zeros(2)}, tmp_path / 'numbers.pth')
+    assert str(tmp_path / 'numbers.pth') in refusal(tmp_path / 'numbers.pth')
+
+
+@pytest.mark.parametrize('change', [{'num_frames': 8}, {'img_size': 32}])
+def test_a_position_table_for_another_grid(change) -> None:
+    """Stored, it does not fit; where the source stores none, the model's own is right."""
+    weights = weights_of(recognizer(seed=2))
+    model = recognizer(seed=1, **change)
+    shape = tuple(model.backbone.pos_embed.shape)
+    assert f'backbone.pos_embed (1, 8, 24) instead of {shape}' in refusal(weights, model)
+    own = model.backbone.pos_embed.clone()
+    load_checkpoint(model, authors_names(weights))
+    assert torch.equal(model.backbone.pos_embed, own)
+
+
+def test_a_learned_position_table_is_never_left_out() -> None:
+    model = recognizer(seed=1, use_learnable_pos_emb=True)
+    weights = authors_names(weights_of(recognizer(seed=2)))
+    assert '(1 missing: backbone.pos_embed)' in refusal(weights, model)

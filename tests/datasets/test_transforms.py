@@ -1,0 +1,203 @@
+"""Views of a video: the published pixels, crops by coordinates, frames by number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import decord
+import numpy as np
+import pytest
+from mmaction.registry import TRANSFORMS
+
+import sta.models  # noqa: F401  (heals the host, so that its transforms import)
+from sta.datasets.sampling import videomae_k400_indices, videomae_ssv2_indices
+from sta.datasets.transforms import OpenVideo, ProtocolSampleFrames, ShortSideCrops
+from tests.datasets.movies import frame_numbers, write_movie
+
+SHARED = Path(__file__).resolve().parents[2] / '../shared'
+CLIPS = {'videomae_k400': 5, 'videomae_ssv2': 2}
+
+
+def decode(path: Path, protocol: str, num_clips: int) -> dict:
+    from mmaction.datasets.transforms import DecordDecode
+
+    results = {'filename': str(path)}
+    for transform in (
+        OpenVideo(),
+        ProtocolSampleFrames(protocol=protocol, num_clips=num_clips),
+        DecordDecode(),
+    ):
+        results = transform(results)
+    return results
+
+
+@pytest.mark.parametrize('protocol, clip', [('videomae_k400', 2), ('videomae_ssv2', 1)])
+@pytest.mark.parametrize('video', ['nofi005', 'nofi081'])
+def test_published_views_of_real_videos(video, protocol, clip) -> None:
+    """Every byte: decord and OpenCV's fixed-point bilinear filter are what the authors ran."""
+    for path in (SHARED / 'golden/views.npz', SHARED / f'videos/{video}.mp4'):
+        if not path.exists():
+            pytest.skip(f'no ground truth at {path}')
+    golden, key = np.load(SHARED / 'golden/views.npz'), f'{video}.{protocol}.clip{clip}'
+    decoded = decode(SHARED / f'videos/{video}.mp4', protocol, CLIPS[protocol])
+    views = np.stack(ShortSideCrops()(decoded)['imgs'])
+    views = views.reshape(3, CLIPS[protocol], 16, 224, 224, 3)[:, clip]
+    for crop in range(3):
+        expected = golden[f'{key}.crop{crop}.mean_per_frame']
+        found = views[crop].astype(np.float64).mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(found, expected, atol=1e-9, rtol=0)
+    np.testing.assert_array_equal(views[2, 7], golden[f'{key}.crop2.frame7'])
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) whose pixels hold their row, their column and 7; up to 256 of each."""
+    frame = np.full((height, width, 3), 7, np.uint8)
+    frame[..., 0] = np.arange(height)[:, None]
+    frame[..., 1] = np.arange(width)[None]
+    return frame
+
+
+def crop_corners(height: int, width: int, **settings: int) -> list[tuple[int, int]]:
+    """(row, column) of the top left pixel of each crop; checks that the rest follows from it."""
+    size = settings['size']
+    results = ShortSideCrops(**settings)({'imgs': [coordinates(height, width)]})
+    assert results['img_shape'] == (size, size)
+    corners = []
+    for crop in results['imgs']:
+        row, column = map(int, crop[0, 0, :2])
+        expected = coordinates(height, width)[row : row + size, column : column + size]
+        np.testing.assert_array_equal(crop, expected)
+        assert crop.shape == (size, size, 3)
+        corners.append((row, column))
+    return corners
+
+
+@pytest.mark.parametrize('long_side', [24, 25, 26, 31, 40, 47, 200])
+@pytest.mark.parametrize('num_crops', [2, 3, 4, 5])
+def test_crop_positions_without_resizing(long_side, num_crops) -> None:
+    starts = [int(k * (long_side - 24) / (num_crops - 1)) for k in range(num_crops)]
+    landscape = crop_corners(24, long_side, size=24, num_crops=num_crops)
+    portrait = crop_corners(long_side, 24, size=24, num_crops=num_crops)
+    assert landscape == [(0, start) for start in starts]
+    assert portrait == [(start, 0) for start in starts]
+
+
+def test_crop_positions_by_hand() -> None:
+    assert crop_corners(24, 35, size=24, num_crops=3) == [(0, 0), (0, 5), (0, 11)]
+    assert crop_corners(34, 24, size=24, num_crops=3) == [(0, 0), (5, 0), (10, 0)]
+    assert crop_corners(24, 24, size=24, num_crops=3) == [(0, 0)] * 3
+    assert crop_corners(24, 35, size=24, num_crops=1) == [(0, 5)]
+    assert crop_corners(34, 24, size=24, num_crops=1) == [(5, 0)]
+
+
+def bilinear(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Two-tap linear filter, pixel centres at half integers, edges repeated; float64."""
+    for axis, size in ((0, height), (1, width)):
+        old = frame.shape[axis]
+        places = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
+        low = np.floor(places).astype(int)
+        share = (places - low).reshape([-1 if i == axis else 1 for i in range(3)])
+        below = np.take(frame, low, axis).astype(np.float64)
+        above = np.take(frame, np.minimum(low + 1, old - 1), axis).astype(np.float64)
+        frame = below * (1 - share) + above * share
+    return frame
+
+
+@pytest.mark.parametrize(
+    'height, width, new_height, new_width',
+    [
+        (48, 97, 32, 64),  # int(32 * 97 / 48) = int(64.67)
+        (97, 48, 64, 32),
+        (45, 45, 32, 32),
+        (33, 50, 32, 48),  # int(48.48)
+        (51, 33, 49, 32),  # int(49.45)
+        (20, 31, 32, 49),  # enlarged: int(49.6)
+        (17, 9, 60, 32),  # int(60.44)
+    ],
+)
+def test_resizing_of_the_short_side(height, width, new_height, new_width) -> None:
+    generator = np.random.default_rng(0)
+    frame = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    resized = bilinear(frame, new_height, new_width)
+    room = max(new_height, new_width) - 32
+    results = ShortSideCrops(size=32)({'imgs': [frame]})
+    for crop, start in zip(results['imgs'], [0, int(room / 2), room]):
+        rows, columns = (start, 0) if height > width else (0, start)
+        expected = resized[rows : rows + 32, columns : columns + 32]
+        # rounding to whole levels; a pixel's shift would cost tens
+        assert np.abs(crop - expected).max() <= 1.0
+
+
+def test_frames_are_ordered_by_crop_then_by_time() -> None:
+    frames = [np.full((24, 36, 3), level, np.uint8) for level in (10, 20, 30)]
+    for frame in frames:
+        frame[:, :12] += 1  # left third
+    results = ShortSideCrops(size=24, num_crops=2)({'imgs': frames, 'label': 4})
+    left = [(int(image[0, 0, 0]), int(image[0, -1, 0])) for image in results['imgs']]
+    assert left == [(11, 10), (21, 20), (31, 30), (10, 10), (20, 20), (30, 30)]
+    assert results['label'] == 4
+
+
+@pytest.mark.parametrize('settings', [{'size': 0}, {'num_crops': 0}, {'size': -3, 'num_crops': 2}])
+def test_crops_that_cannot_be(settings) -> None:
+    values = {'size': 224, 'num_crops': 3, **settings}
+    message = f'must be positive, got {values["size"]} and {values["num_crops"]}'
+    with pytest.raises(ValueError, match=message):
+        ShortSideCrops(**settings)
+
+
+def test_opening_a_video(tmp_path) -> None:
+    path = write_movie(tmp_path / 'a film.mp4', num_frames=13, rate=10)
+    results = OpenVideo()({'filename': str(path), 'label': 3})
+    assert results['total_frames'] == 13
+    assert results['avg_fps'] == pytest.approx(10, abs=1e-3)
+    assert results['label'] == 3
+    assert frame_numbers(results['video_reader'].get_batch([0, 5, 12]).asnumpy()) == [0, 5, 12]
+
+
+def test_a_container_without_frames(monkeypatch) -> None:
+    monkeypatch.setattr(decord, 'VideoReader', lambda *_, **__: [])
+    with pytest.raises(ValueError, match='it holds no frame'):
+        OpenVideo()({'filename': 'silent.mp4'})
+
+
+@pytest.mark.parametrize('num_frames', [3, 20, 40])
+@pytest.mark.parametrize(
+    'protocol, indices', [('videomae_k400', videomae_k400_indices), ('videomae_ssv2', None)]
+)
+def test_the_frames_that_are_decoded(protocol, indices, num_frames, tmp_path) -> None:
+    """From a file to pixels: clip by clip, each frame the one the protocol names."""
+    path = write_movie(tmp_path / 'film.mp4', num_frames=num_frames)
+    expected = (indices or videomae_ssv2_indices)(num_frames).ravel().tolist()
+    decoded = decode(path, protocol, CLIPS[protocol])
+    assert decoded['frame_inds'].tolist() == expected
+    assert (decoded['clip_len'], decoded['num_clips']) == (16, CLIPS[protocol])
+    assert frame_numbers(np.stack(decoded['imgs'])) == expected
+
+
+def test_an_unknown_protocol() -> None:
+    message = r"protocol must be one of \['videomae_k400', 'videomae_ssv2'\], got 'k400'"
+    with pytest.raises(ValueError, match=message):
+        ProtocolSampleFrames(protocol='k400', num_clips=5)
+
+
+def test_a_number_of_clips_the_protocol_lacks_is_refused_when_built() -> None:
+    """Not at the first video, which would then be blamed for it."""
+    with pytest.raises(ValueError, match='1 or 2 clips, got 3'):
+        ProtocolSampleFrames(protocol='videomae_ssv2', num_clips=3)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'type': 'OpenVideo', 'num_threads': 2},
+        {'type': 'ProtocolSampleFrames', 'protocol': 'videomae_ssv2', 'num_clips': 1},
+        {'type': 'ShortSideCrops', 'size': 96, 'num_crops': 2},
+    ],
+)
+def test_configs_build_them_and_their_settings_can_be_read(settings) -> None:
+    transform = TRANSFORMS.build(settings)
+    shown = repr(transform)
+    assert shown.startswith(settings['type'])
+    for name, value in settings.items():
+        assert name == 'type' or f'{name}={value!r}' in shown

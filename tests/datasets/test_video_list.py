@@ -1,0 +1,211 @@
+"""Lists of videos: what is understood, and what is refused with the file and the line at fault."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+
+import sta.models  # noqa: F401  (heals the host)
+from sta.datasets import transforms  # noqa: F401  (registers them)
+from sta.datasets.sampling import videomae_ssv2_indices
+from sta.datasets.video_list import DataError, VideoListDataset
+from tests.datasets.movies import frame_numbers, write_movie
+
+PIPELINE = [
+    {'type': 'OpenVideo'},
+    {'type': 'ProtocolSampleFrames', 'protocol': 'videomae_ssv2', 'num_clips': 2},
+    {'type': 'DecordDecode'},
+    {'type': 'ShortSideCrops', 'size': 32, 'num_crops': 3},
+    {'type': 'FormatShape', 'input_format': 'NCTHW'},
+    {'type': 'PackActionInputs'},
+]
+
+
+@pytest.fixture(autouse=True)
+def _scope() -> None:
+    init_default_scope('mmaction')
+
+
+def dataset(folder: Path, text: str, **settings) -> VideoListDataset:
+    ann_file = folder / 'list.txt'
+    ann_file.write_text(text, encoding='utf-8')
+    settings = {'data_prefix': {'video': str(folder)}, 'test_mode': True, **settings}
+    return VideoListDataset(ann_file=str(ann_file), pipeline=PIPELINE, **settings)
+
+
+def entries(videos: VideoListDataset, folder: Path) -> list[tuple[str, int]]:
+    infos = [videos.get_data_info(i) for i in range(len(videos))]
+    return [(os.path.relpath(info['filename'], folder), info['label']) for info in infos]
+
+
+def test_lines_of_every_kind(tmp_path) -> None:
+    lines = {
+        'a.mp4 3': ('a.mp4', 3),
+        'class/b.mp4 0': ('class/b.mp4', 0),
+        'arm wrestling/a b.mp4 12': ('arm wrestling/a b.mp4', 12),
+        'a.mp4,7': ('a.mp4', 7),
+        'a.mp4, 7': ('a.mp4', 7),
+        'arm wrestling/a, b.mp4,7': ('arm wrestling/a, b.mp4', 7),
+        'a.mp4\t5': ('a.mp4', 5),
+        '  a.mp4   5  ': ('a.mp4', 5),
+        '2.mp4 2': ('2.mp4', 2),
+        'clip 2 3': ('clip 2', 3),
+        'größe.mp4 1': ('größe.mp4', 1),
+    }
+    assert entries(dataset(tmp_path, '\n'.join(lines)), tmp_path) == list(lines.values())
+
+
+def test_blank_lines_and_other_line_ends(tmp_path) -> None:
+    text = '\na.mp4 0\r\n\r\n   \nb.mp4,1\n\n'
+    assert entries(dataset(tmp_path, text), tmp_path) == [('a.mp4', 0), ('b.mp4', 1)]
+
+
+def test_a_mark_at_the_start_of_the_file_is_no_part_of_the_name(tmp_path) -> None:
+    """Spreadsheets write one (a byte order mark) into their csv files."""
+    assert entries(dataset(tmp_path, '\ufeffa.mp4,0\n'), tmp_path) == [('a.mp4', 0)]
+
+
+def test_absolute_paths_and_no_folder(tmp_path) -> None:
+    videos = dataset(tmp_path, '/films/a.mp4 1\nb.mp4 2', data_prefix=None)
+    names = [videos.get_data_info(i)['filename'] for i in range(2)]
+    assert names == ['/films/a.mp4', 'b.mp4']
+
+
+@pytest.mark.parametrize('line', ['a.mp4', 'a.mp4 x', 'a.mp4 1.5', '7', 'path,label', 'a.mp4,'])
+def test_a_line_that_is_not_path_and_label(line, tmp_path) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset(tmp_path, f'good.mp4 1\n\n{line}\n')
+    expected = f"{tmp_path / 'list.txt'}, line 3: expected 'path label', got {line!r}"
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize('label', [-1, 10, 399])
+def test_a_label_out_of_range(label, tmp_path) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset(tmp_path, f'good.mp4 9\nbad.mp4 {label}\n', num_classes=10)
+    assert str(caught.value) == (
+        f'{tmp_path / "list.txt"}, line 2: label {label} is not between 0 and 9 '
+        f'(num_classes of the config)'
+    )
+
+
+def test_labels_are_free_without_num_classes(tmp_path) -> None:
+    assert entries(dataset(tmp_path, 'a.mp4 1000'), tmp_path) == [('a.mp4', 1000)]
+
+
+@pytest.mark.parametrize('text', ['', '\n', '  \n\n'])
+def test_an_empty_list(text, tmp_path) -> None:
+    with pytest.raises(DataError) as caught:
+        dataset(tmp_path, text)
+    assert str(caught.value) == f'annotation file {tmp_path / "list.txt"} is empty'
+
+
+def test_a_missing_list(tmp_path) -> None:
+    missing = tmp_path / 'none.txt'
+    with pytest.raises(DataError) as caught:
+        VideoListDataset(ann_file=str(missing), pipeline=PIPELINE)
+    assert str(caught.value).startswith(
+        f"annotation file {missing} does not exist; it lists the videos, one 'path label' a line"
+    )
+
+
+def test_a_list_that_is_no_text(tmp_path) -> None:
+    (tmp_path / 'list.txt').write_bytes(b'caf\xe9.mp4 1\n')
+    with pytest.raises(DataError, match='list.txt'):
+        VideoListDataset(ann_file=str(tmp_path / 'list.txt'), pipeline=PIPELINE)
+
+
+@pytest.mark.parametrize(
+    'max_videos, kept',
+    [
+        (None, range(10)),
+        (1, [0]),
+        (2, [0, 5]),
+        (3, [0, 3, 6]),
+        (4, [0, 2, 5, 7]),
+        (9, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (10, range(10)),
+        (50, range(10)),
+    ],
+)
+def test_max_videos_are_spread_over_the_list(max_videos, kept, tmp_path) -> None:
+    text = '\n'.join(f'v{i}.mp4 {i}' for i in range(10))
+    found = entries(dataset(tmp_path, text, max_videos=max_videos), tmp_path)
+    assert found == [(f'v{i}.mp4', i) for i in kept]
+
+
+@pytest.mark.parametrize('max_videos', [0, -1])
+def test_max_videos_below_one(max_videos, tmp_path) -> None:
+    with pytest.raises(DataError, match=f'^max_videos must be at least 1, got {max_videos}$'):
+        dataset(tmp_path, 'a.mp4 1', max_videos=max_videos)
+
+
+def test_missing_files_are_listed(tmp_path) -> None:
+    (tmp_path / 'b c.mp4').touch()
+    (tmp_path / 'folder.mp4').mkdir()
+    videos = dataset(tmp_path, 'a.mp4 1\nb c.mp4 1\nfolder.mp4 1\nd.mp4 2')
+    names = [os.path.relpath(name, tmp_path) for name in videos.missing_files()]
+    assert names == ['a.mp4', 'folder.mp4', 'd.mp4']
+
+
+def test_nothing_is_missing(tmp_path) -> None:
+    (tmp_path / 'a.mp4').touch()
+    assert dataset(tmp_path, 'a.mp4 1').missing_files() == []
+
+
+def test_a_sample_holds_views_label_and_where_it_came_from(tmp_path) -> None:
+    for name, num_frames in (('a b/one.mp4', 12), ('two.mp4', 40)):
+        write_movie(tmp_path / name, num_frames=num_frames)
+    videos = dataset(tmp_path, 'a b/one.mp4 3\ntwo.mp4 8')
+    for index, (name, label, num_frames) in enumerate([('a b/one.mp4', 3, 12), ('two.mp4', 8, 40)]):
+        sample = videos[index]
+        assert tuple(sample['inputs'].shape) == (6, 3, 16, 32, 32)
+        assert sample['data_samples'].gt_label.tolist() == [label]
+        assert sample['data_samples'].index == index
+        assert sample['data_samples'].filename == str(tmp_path / name)
+        # views: the two clips of the first crop, then those of the second and third
+        clips = videomae_ssv2_indices(num_frames).tolist()
+        for view, frames in enumerate(sample['inputs'].permute(0, 2, 1, 3, 4).numpy()):
+            assert frame_numbers(frames) == clips[view % 2]
+
+
+def test_indices_refer_to_the_shortened_list(tmp_path) -> None:
+    for i in range(4):
+        write_movie(tmp_path / f'v{i}.mp4', num_frames=2)
+    videos = dataset(tmp_path, '\n'.join(f'v{i}.mp4 {i}' for i in range(4)), max_videos=2)
+    sample = videos[1]['data_samples']
+    assert (sample.index, sample.filename) == (1, str(tmp_path / 'v2.mp4'))
+    assert sample.gt_label.tolist() == [2]
+
+
+def spoilt(path: Path, kind: str) -> None:
+    """A film that is no film, each in its own way."""
+    film = write_movie(path, num_frames=9).read_bytes()
+    contents = {'cut': film[: len(film) // 2], 'empty': b'', 'text': b'not found\n'}
+    path.write_bytes(contents[kind])
+
+
+@pytest.mark.parametrize('kind', ['cut', 'empty', 'text'])
+def test_a_video_that_cannot_be_decoded_is_named(kind, tmp_path) -> None:
+    """And never replaced by another one in silence, nor does it stop its neighbours."""
+    write_movie(tmp_path / 'good.mp4', num_frames=9)
+    spoilt(tmp_path / 'bad film.mp4', kind)
+    videos = dataset(tmp_path, 'good.mp4 1\nbad film.mp4 2\ngood.mp4 3')
+    with pytest.raises(DataError) as caught:
+        videos[1]
+    message = str(caught.value)
+    assert message.startswith(f'video {tmp_path / "bad film.mp4"} cannot be decoded: ')
+    assert '\n' not in message
+    assert np.unique(frame_numbers(videos[2]['inputs'][0].permute(1, 0, 2, 3))).tolist() == [
+        *range(9)
+    ]
+
+
+def test_a_video_that_is_not_there_is_called_missing(tmp_path) -> None:
+    videos = dataset(tmp_path, 'gone.mp4 2')
+    with pytest.raises(DataError, match='gone.mp4.*(does not exist|not on the disk|missing)'):
+        videos[0]

@@ -1,0 +1,12 @@
+"""The tiny data set of the command lines' tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tools.tiny import Tiny, make_tiny
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return make_tiny(tmp_path_factory.mktemp('tiny'))

@@ -1,0 +1,89 @@
+"""What the progress of an evaluation says where there is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from sta.engine import progress
+from sta.engine.progress import EvaluationProgress
+
+
+class Clock:
+    """time.perf_counter under control."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress.time, 'perf_counter', clock)
+    return clock
+
+
+def test_a_log_gets_a_plain_line_every_half_minute_and_at_the_end(
+    clock: Clock, capsys: pytest.CaptureFixture
+) -> None:
+    with EvaluationProgress(num_videos=40) as shown:
+        clock.now += 10
+        shown.advance(4, wait_s=2.5)
+        assert capsys.readouterr().err == ''
+        clock.now += 20
+        shown.advance(8, wait_s=3.5)
+        # 12 videos in 30 s, 6 s of it waiting; the 28 left take 70 s
+        assert capsys.readouterr().err == (
+            'evaluated 12/40 videos, 0.4 videos/s, 20% waiting for decoding, 70 s left\n'
+        )
+        clock.now += 10
+        shown.advance(20, wait_s=0.0)
+        assert capsys.readouterr().err == ''
+        clock.now += 10
+        shown.advance(8, wait_s=0.0)
+        assert capsys.readouterr().err == (
+            'evaluated 40/40 videos, 0.8 videos/s, 12% waiting for decoding, 0 s left\n'
+        )
+    assert capsys.readouterr() == ('', '')
+
+
+def test_the_share_of_waiting_is_of_the_whole_time(clock: Clock) -> None:
+    shown = EvaluationProgress(num_videos=2, shown=False)
+    clock.now += 4
+    shown.advance(1, wait_s=3.0)
+    assert (shown.elapsed_s, shown.wait_share, shown.done) == (4.0, 0.75, 1)
+
+
+def test_other_processes_keep_silent(clock: Clock, capsys: pytest.CaptureFixture) -> None:
+    with EvaluationProgress(num_videos=1, shown=False) as shown:
+        clock.now += 60
+        shown.advance(1, wait_s=0.0)
+    assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.xfail(strict=True, reason='rich wraps lines, at 80 columns where it knows no width')
+def test_lines_are_not_broken_in_narrow_logs(
+    clock: Clock, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('COLUMNS', '40')
+    with EvaluationProgress(num_videos=1) as shown:
+        clock.now += 2
+        shown.advance(1, wait_s=1.0)
+    assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(
+    clock: Clock, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('FORCE_COLOR', '1')  # rich takes the stream for a terminal then
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setenv('COLUMNS', '100')
+    with EvaluationProgress(num_videos=4) as shown:
+        clock.now += 2
+        shown.advance(2, wait_s=0.5)
+        shown._bar.refresh()
+        drawn = capsys.readouterr().err
+    assert '2/4' in drawn and '1.0 videos/s' in drawn and '25% waiting for decoding' in drawn
+    assert '\x1b[2K' in capsys.readouterr().err  # the line is erased

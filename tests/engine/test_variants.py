@@ -1,0 +1,177 @@
+"""From configs and command lines to variants: names, order, what counts as no pruning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sta.engine import VariantError, expand_variants, parse_pruner_text, parse_schedule_text
+from sta.engine.variants import pruner_name
+from sta.pruning import Variant
+
+STA = {'type': 'STAPruner'}
+RANDOM = {'type': 'RandomPruner'}
+STAGES = [
+    {'after_block': 0, 'num_chunks': 8, 'num_drop': 2},
+    {'after_block': 2, 'num_chunks': 1, 'num_drop': 5, 'backward': True},
+]
+ZERO_STAGES = [{'after_block': 0, 'num_chunks': 8, 'num_drop': 0}]
+
+
+def names(schedules: list, *pruners: dict) -> list[str]:
+    return [variant.name for variant in expand_variants(schedules, pruners or [STA])]
+
+
+def test_every_pruner_at_every_schedule_and_no_pruning_once_and_first() -> None:
+    assert expand_variants([4, 0, [1, 2, 4]], [STA, RANDOM]) == [
+        Variant('unpruned', STA, None, ''),
+        Variant('sta-4', STA, 4, 'sta'),
+        Variant('sta-1,2,4', STA, [1, 2, 4], 'sta'),
+        Variant('random-4', RANDOM, 4, 'random'),
+        Variant('random-1,2,4', RANDOM, [1, 2, 4], 'random'),
+    ]
+
+
+@pytest.mark.parametrize('nothing', [0, None, [0], [0, 0, 0], (0, 0), ZERO_STAGES], ids=repr)
+def test_dropping_nothing_has_one_name(nothing: Any) -> None:
+    assert names([nothing, 3]) == ['unpruned', 'sta-3']
+    assert names([0, nothing]) == ['unpruned']
+
+
+def test_without_zero_there_is_no_unpruned_variant() -> None:
+    assert names([2, 4]) == ['sta-2', 'sta-4']
+
+
+@pytest.mark.parametrize('schedule', [[0, 2, 0], [*ZERO_STAGES, STAGES[1]]], ids=['ints', 'stages'])
+def test_one_stage_that_drops_is_enough(schedule: list) -> None:
+    assert 'unpruned' not in names([schedule])
+
+
+def test_stages_are_kept_as_they_are_and_numbered_by_their_place() -> None:
+    variants = expand_variants([2, STAGES], [STA])
+    assert [v.name for v in variants] == ['sta-2', 'sta-schedule1']
+    assert variants[1].schedule == STAGES
+
+
+def test_schedules_and_pruners_can_be_named() -> None:
+    schedule = {'name': 'late', 'schedule': STAGES}
+    pruner = {'type': 'STAPruner', 'score': 'temporal', 'name': 'ours'}
+    assert expand_variants([schedule], [pruner]) == [
+        Variant('ours-late', {'type': 'STAPruner', 'score': 'temporal'}, STAGES, 'ours')
+    ]
+
+
+@pytest.mark.xfail(strict=True, reason='the pruner then refuses the argument name')
+def test_the_name_of_the_first_pruner_does_not_reach_the_unpruned_model() -> None:
+    variants = expand_variants([0, 2], [{'type': 'STAPruner', 'name': 'ours'}])
+    assert [v.pruner for v in variants] == [{'type': 'STAPruner'}] * 2
+
+
+@pytest.mark.parametrize(
+    ('pruner', 'name'),
+    [
+        (STA, 'sta'),
+        ({'type': 'TubeRandomPruner'}, 'tube-random'),
+        ({'type': 'ToMeMergePruner'}, 'tome'),
+        ({'type': 'STAPruner', 'first_frame': 'tome', 'similarity': 'key'}, 'sta'),
+        ({'type': 'STAPruner', 'score': 'product'}, 'sta'),
+        ({'type': 'STAPruner', 'first_frame': 'grid', 'seed': 3}, 'sta[first_frame=grid,seed=3]'),
+        ({'type': 'RandomPruner', 'seed': 2}, 'random[seed=2]'),
+        ({'type': 'MyPruner'}, 'MyPruner'),
+        ({'type': 'MyPruner', 'name': 'mine'}, 'mine'),
+    ],
+)
+def test_a_pruner_is_named_after_what_is_not_default(pruner: dict, name: str) -> None:
+    assert pruner_name(pruner) == name
+
+
+def test_two_seeds_are_two_variants() -> None:
+    seeds = [{'type': 'RandomPruner', 'seed': seed} for seed in (0, 1)]
+    assert len(set(names([2], *seeds))) == 2
+
+
+@pytest.mark.parametrize(
+    ('schedules', 'pruners', 'said'),
+    [
+        ([], [STA], 'at least one schedule'),
+        ([2], [], 'one pruner'),
+        ([2, 2], [STA], "['sta-2']"),
+        ([2, 3], [STA, STA], "['sta-2', 'sta-3']"),
+        ([[2, 2], (2, 2)], [STA], "['sta-2,2']"),
+        ([{'nmae': 'late', 'schedule': 2}], [STA], 'dict(name=, schedule=)'),
+        ([{'schedule': 2}], [STA], 'dict(name=, schedule=)'),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(schedules: list, pruners: list, said: str) -> None:
+    with pytest.raises(VariantError) as refusal:
+        expand_variants(schedules, pruners)
+    assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'schedule'),
+    [
+        ('64', 64),
+        ('0', 0),
+        (' 8 ', 8),
+        ('None', None),
+        ('none', None),
+        ('48,96,192', [48, 96, 192]),
+        ('[48, 96]', [48, 96]),
+        ('(48, 96)', [48, 96]),
+        ('4,', [4]),
+        (repr(STAGES), STAGES),
+        ('-4', -4),  # understood; the model says what is wrong with it
+    ],
+)
+def test_schedules_as_typed(text: str, schedule: Any) -> None:
+    parsed = parse_schedule_text(text)
+    assert parsed == schedule
+    assert type(parsed) is type(schedule)
+
+
+@pytest.mark.parametrize(
+    'text', ['abc', '', '1.5', 'True', '4 8', '{1}', "{'a': 1}", "'64'", '4;8']
+)
+def test_schedules_that_are_not_understood(text: str) -> None:
+    with pytest.raises(VariantError, match='64') as refusal:
+        parse_schedule_text(text)
+    assert repr(text) in str(refusal.value)
+    assert '48,96,192' in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'pruner'),
+    [
+        ('sta', STA),
+        ('random', RANDOM),
+        ('tube-random', {'type': 'TubeRandomPruner'}),
+        ('tome', {'type': 'ToMeMergePruner'}),
+        ('STAPruner', STA),
+        ('random:seed=3', {'type': 'RandomPruner', 'seed': 3}),
+        ('random:seed=-3', {'type': 'RandomPruner', 'seed': -3}),
+        (
+            'sta:score=temporal,first_frame=grid',
+            {'type': 'STAPruner', 'score': 'temporal', 'first_frame': 'grid'},
+        ),
+    ],
+)
+def test_pruners_as_typed(text: str, pruner: dict) -> None:
+    assert parse_pruner_text(text) == pruner
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('stab', "unknown pruner 'stab'; known are sta, random, tube-random, tome"),
+        ('', 'unknown pruner'),
+        ('STA', 'tube-random'),
+        ('sta:score', "got 'score'"),
+        ('sta:grid,score=product', "got 'grid'"),
+    ],
+)
+def test_pruners_that_are_not_understood(text: str, said: str) -> None:
+    with pytest.raises(VariantError) as refusal:
+        parse_pruner_text(text)
+    assert said in str(refusal.value)

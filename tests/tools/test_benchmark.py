@@ -1,0 +1,91 @@
+"""The benchmark's figures agree with one another."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sta.analysis import count_costs
+from sta.analysis.throughput import Timing
+from sta.engine import expand_variants
+from sta.engine.config import load_config
+from sta.engine.session import build_model
+
+from .tiny import Tiny, load_tool, run_tool
+
+
+def figures(path: Path) -> tuple[str, dict[str, dict[str, float | None]]]:
+    title, *lines = path.read_text().splitlines()
+    rows = {row.pop('name'): row for row in csv.DictReader(lines)}
+    numbers = {n: {k: float(v) if v else None for k, v in r.items()} for n, r in rows.items()}
+    return title, numbers
+
+
+@pytest.fixture(scope='module')
+def measured(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
+    path = tmp_path_factory.mktemp('benchmark') / 'folder' / 'speed.csv'
+    arguments = ('--schedules', '0', '4', '--vs', 'mmaction2', '--rounds', '5')
+    assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', path) == 0
+    return figures(path)
+
+
+def test_the_conditions_stand_above_the_figures(measured: tuple[str, dict]) -> None:
+    title, _ = measured
+    for part in ('# one_view', 'batch 2', 'fp32', 'CPU', 'threads', 'torch', '5 interleaved'):
+        assert part in title
+
+
+def test_ratios_are_those_of_the_times(measured: tuple[str, dict]) -> None:
+    _, rows = measured
+    assert list(rows) == ['mmaction2', 'unpruned', 'sta-4']
+    for row in rows.values():
+        assert 0 < row['ms_quartile1'] <= row['ms_median'] <= row['ms_quartile3']
+        assert row['clips_per_s'] == pytest.approx(2 / (row['ms_median'] / 1e3))
+        own, host = (rows[name]['ms_median'] for name in ('unpruned', 'mmaction2'))
+        assert row['speedup_vs_unpruned'] == pytest.approx(own / row['ms_median'])
+        assert row['speedup_vs_mmaction2'] == pytest.approx(host / row['ms_median'])
+
+
+def test_costs_and_shares(measured: tuple[str, dict], tiny: Tiny) -> None:
+    _, rows = measured
+    model = build_model(load_config(str(tiny.one_view)))
+    variants = expand_variants([0, 4], [{'type': 'STAPruner'}])
+    whole, pruned = (c.gflops_per_view for c in count_costs(model, variants, (3, 16, 32, 32)))
+    assert rows['unpruned']['gflops_per_view'] == pytest.approx(whole)
+    assert rows['sta-4']['gflops_per_view'] == pytest.approx(pruned)
+    assert rows['sta-4']['speedup_bound'] == pytest.approx(whole / pruned)
+    assert rows['unpruned']['pruning_share'] == 0
+    assert 0 < rows['sta-4']['pruning_share'] < 1
+    host = rows['mmaction2']
+    assert host['gflops_per_view'] is None and host['pruning_share'] is None
+
+
+def test_figures_by_hand() -> None:
+    """Two contestants of known times."""
+    timings = [
+        Timing('unpruned', 4, np.array([0.2, 0.4, 0.3])),
+        Timing('sta-64', 4, np.array([0.1, 0.1, 0.5])),
+    ]
+    gflops = {'unpruned': 180.0, 'sta-64': 90.0}
+    whole, pruned = load_tool('benchmark').table_rows(timings, gflops, {'sta-64': 0.02})
+    assert whole['ms_median'] == pytest.approx(300)
+    assert (whole['ms_quartile1'], whole['ms_quartile3']) == pytest.approx((250, 350))
+    assert whole['clips_per_s'] == pytest.approx(4 / 0.3)
+    assert pruned['speedup_vs_unpruned'] == pytest.approx(3.0)
+    assert pruned['speedup_bound'] == pytest.approx(2.0)
+    assert (whole['pruning_share'], pruned['pruning_share']) == (None, 0.02)
+    assert pruned['speedup_vs_mmaction2'] is None
+
+
+def test_without_the_unpruned_model_there_is_nothing_to_compare_with(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    arguments = ('--schedules', '4', '--pruner', 'random', '--rounds', '1', '--dtype', 'bf16')
+    assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
+    title, rows = figures(tmp_path / 'speed.csv')
+    assert 'bf16' in title and list(rows) == ['random-4']
+    row = rows['random-4']
+    assert row['speedup_vs_unpruned'] is None and row['speedup_bound'] is None

@@ -1,0 +1,96 @@
+"""Lists and videos that cannot be used end the evaluation with one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .tiny import Tiny, run_tool
+
+Refused = Callable[..., str]
+Listed = Callable[..., Path]
+
+
+@pytest.fixture
+def listed(tmp_path: Path, child: Callable[..., Path]) -> Listed:
+    """A config whose annotation file holds this."""
+
+    def make(content: str | bytes, more: str = '') -> Path:
+        path = tmp_path / 'list.txt'
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return child(f'test_dataloader = dict(dataset=dict(ann_file={str(path)!r}){more})')
+
+    return make
+
+
+def test_a_missing_list(refused: Refused, child: Callable[..., Path]) -> None:
+    wrong = child('test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))')
+    refused('test', wrong, said=('annotation file nowhere/val.txt does not exist', 'path label'))
+
+
+@pytest.mark.parametrize('content', ['', '\n  \n\n'], ids=['nothing', 'blank lines'])
+def test_an_empty_list(refused: Refused, listed: Listed, tmp_path: Path, content: str) -> None:
+    refused('test', listed(content), said=(str(tmp_path / 'list.txt'), 'is empty'))
+
+
+@pytest.mark.parametrize('line', ['clip 1.mp4', 'clip 1.mp4 one', 'clip 1.mp4 1.5', '3'])
+def test_a_bad_line(refused: Refused, listed: Listed, line: str) -> None:
+    wrong = listed(f'clip 0.mp4 3\n\n{line}\n')
+    refused('test', wrong, said=('list.txt, line 3', "'path label'", repr(line)))
+
+
+@pytest.mark.parametrize('label', [7, -1])
+def test_a_label_out_of_range(refused: Refused, listed: Listed, label: int) -> None:
+    wrong = listed(f'clip 0.mp4 6\nclip 1.mp4 {label}\n')
+    refused('test', wrong, said=('list.txt, line 2', f'label {label}', 'between 0 and 6'))
+
+
+@pytest.mark.xfail(strict=True, reason='UnicodeDecodeError comes through')
+def test_a_list_that_is_no_text(refused: Refused, listed: Listed) -> None:
+    refused('test', listed(b'\x00\xa0\xff' * 30), said=('list.txt',))
+
+
+@pytest.mark.xfail(strict=True, reason='IndexError after the whole evaluation')
+def test_labels_beyond_the_classes_of_the_model(
+    refused: Refused, child: Callable[..., Path]
+) -> None:
+    wrong = child(
+        'model = dict(cls_head=dict(num_classes=3))\n'
+        'test_dataloader = dict(dataset=dict(num_classes=None))'
+    )
+    refused('test', wrong, said=('label', '3'))
+
+
+def test_a_missing_folder_of_videos(refused: Refused, child: Callable[..., Path]) -> None:
+    wrong = child('test_dataloader = dict(dataset=dict(data_prefix=dict(video="nowhere")))')
+    refused('test', wrong, said=('7 of 7 videos', 'nowhere/clip 0.mp4', 'data_prefix'))
+
+
+def test_a_missing_video(refused: Refused, listed: Listed) -> None:
+    wrong = listed('clip 0.mp4 6\nclip 9.mp4 1\n')
+    refused('test', wrong, said=('1 of 2 videos', 'clip 9.mp4'))
+
+
+@pytest.mark.parametrize(
+    ('damage', 'workers'), [('noise', 0), ('cut', 0), ('empty', 0), ('noise', 1)]
+)
+def test_a_damaged_video(
+    refused: Refused, tiny: Tiny, listed: Listed, tmp_path: Path, damage: str, workers: int
+) -> None:
+    whole = (tiny.folder / 'videos' / tiny.names[0]).read_bytes()
+    contents = {'noise': b'not a video' * 50, 'cut': whole[: len(whole) // 2], 'empty': b''}
+    wrong = tmp_path / 'damaged.mp4'
+    wrong.write_bytes(contents[damage])
+    config = listed(f'{tiny.names[0]} 3\n{wrong} 1\n', f', num_workers={workers}')
+    refused('test', config, said=(f'video {wrong} cannot be decoded',))
+
+
+@pytest.mark.xfail(strict=True, reason='FFmpeg and decord write lines of their own')
+def test_a_damaged_video_leaves_one_line_of_all_libraries(
+    tiny: Tiny, listed: Listed, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'damaged.mp4').write_bytes(b'not a video' * 50)
+    assert run_tool('test', listed(f'{tmp_path / "damaged.mp4"} 1\n')) == 2
+    assert capfd.readouterr().err.count('\n') == 1

@@ -1,0 +1,136 @@
+"""Folders, launchers, devices and numbers that cannot be: one clear line each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from .tiny import ROOT, Tiny
+
+Refused = Callable[..., str]
+LAUNCHED = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_PROCID', 'SLURM_NTASKS')
+
+
+def broken(why: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=why)
+
+
+@pytest.fixture(autouse=True)
+def not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+        monkeypatch.setenv(name, '1')  # as torchrun does; mmengine would warn and set them
+
+
+@pytest.mark.parametrize('number', ['0', '-1'])
+def test_no_videos(refused: Refused, tiny: Tiny, number: str) -> None:
+    refused('test', tiny.one_view, '--max-videos', number, said=('at least 1', f'got {number}'))
+
+
+@pytest.mark.parametrize('tool', ['test', 'train'])
+@pytest.mark.parametrize('below', [False, True], ids=['a file', 'below a file'])
+@broken("mkdir's FileExistsError or NotADirectoryError comes through")
+def test_a_work_dir_that_is_a_file(
+    refused: Refused, tiny: Tiny, tmp_path: Path, tool: str, below: bool
+) -> None:
+    folder = tmp_path / 'notes.txt'
+    folder.write_text('notes')
+    folder = folder / 'run' if below else folder
+    config = tiny.one_view if tool == 'test' else tiny.training
+    refused(tool, config, '--work-dir', folder, said=(str(folder),))
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='needs a folder nobody can write to')
+@pytest.mark.parametrize('tool', ['test', 'train'])
+@broken("mkdir's OSError comes through")
+def test_a_work_dir_that_cannot_be_written(refused: Refused, tiny: Tiny, tool: str) -> None:
+    config = tiny.one_view if tool == 'test' else tiny.training
+    refused(tool, config, '--work-dir', '/proc/results', said=('/proc/results',))
+
+
+def test_results_are_never_written_over(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    found = tmp_path / 'run' / 'results.json'
+    found.parent.mkdir()
+    found.write_text('precious')
+    said = (str(found.parent), 'already holds results.json', 'another folder')
+    refused('test', tiny.one_view, tiny.checkpoint, '--work-dir', found.parent, said=said)
+    assert found.read_text() == 'precious'
+    assert [path.name for path in found.parent.iterdir()] == ['results.json']
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'said'),
+    [
+        ('test', ['--amp', 'fp8'], ('--amp', "'fp8'", "'bf16'", "'fp16'")),
+        ('test', ['--launcher', 'mpi'], ('--launcher', "'mpi'", "'slurm'")),
+        ('test', ['--max-videos', 'all'], ('--max-videos', "'all'")),
+        ('test', ['--schedule'], ('--schedules',)),
+        ('train', ['--amp', 'fp8'], ('--amp', "'fp8'", "'bf16'")),
+        ('benchmark', ['--dtype', 'int8'], ('--dtype', "'int8'", "'fp32'")),
+        ('benchmark', ['--vs', 'timm'], ('--vs', "'timm'", "'mmaction2'")),
+    ],
+)
+def test_what_argparse_refuses(
+    misused: Callable[..., None], tool: str, arguments: list[str], said: tuple[str, ...]
+) -> None:
+    misused(tool, 'any.py', *arguments, said=said)
+
+
+@pytest.mark.parametrize(
+    'tool', ['test', pytest.param('train', marks=broken("mmengine's KeyError comes through"))]
+)
+def test_torchrun_is_needed(refused: Refused, tiny: Tiny, tool: str) -> None:
+    config = tiny.one_view if tool == 'test' else tiny.training
+    refused(tool, config, '--launcher', 'pytorch', said=('RANK', 'WORLD_SIZE', 'torchrun'))
+
+
+@pytest.mark.parametrize(
+    'tool', ['test', pytest.param('train', marks=broken("mmengine's KeyError comes through"))]
+)
+def test_srun_is_needed(refused: Refused, tiny: Tiny, tool: str) -> None:
+    config = tiny.one_view if tool == 'test' else tiny.training
+    refused(tool, config, '--launcher', 'slurm', said=('outside of srun', 'SLURM_PROCID'))
+
+
+@pytest.mark.xfail(strict=True, reason='torchrun is suggested with tools/test.py only')
+def test_torchrun_is_suggested_with_the_present_tool(refused: Refused, tiny: Tiny) -> None:
+    refused('train', tiny.training, '--launcher', 'pytorch', said=('tools/train.py',))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_benchmark_needs_the_gpu_it_is_told_to_use(refused: Refused, tiny: Tiny) -> None:
+    refused('benchmark', tiny.one_view, '--device', 'cuda', said=('--device cuda', 'no GPU'))
+
+
+@pytest.mark.parametrize('flag', ['--rounds', '--batch-size'])
+@pytest.mark.parametrize('number', ['0', '-3'])
+def test_a_benchmark_of_nothing(refused: Refused, tiny: Tiny, flag: str, number: str) -> None:
+    refused('benchmark', tiny.one_view, flag, number, said=(flag, 'at least 1'))
+
+
+@pytest.mark.xfail(strict=True, reason='taken for 0')
+def test_a_negative_warm_up(refused: Refused, tiny: Tiny) -> None:
+    arguments = ('--schedules', '0', '--rounds', '1', '--warm-up', '-1')
+    refused('benchmark', tiny.one_view, *arguments, said=('--warm-up', '-1'))
+
+
+@broken('IsADirectoryError after all the timing')
+def test_figures_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    arguments = ('--schedules', '0', '--rounds', '1', '--csv', tmp_path)
+    refused('benchmark', tiny.one_view, *arguments, said=(str(tmp_path),))
+
+
+def test_a_process_of_its_own_ends_the_same_way(tiny: Tiny) -> None:
+    command = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(tiny.one_view), 'no.pth']
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr == 'error: checkpoint no.pth does not exist\n'
+    assert done.stdout == ''

@@ -1,0 +1,100 @@
+"""Training that cannot start ends with one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from .tiny import Tiny
+
+Refused = Callable[..., str]
+
+
+def broken(why: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=why)
+
+
+def test_a_config_that_only_evaluates(refused: Refused, tiny: Tiny) -> None:
+    said = (str(tiny.one_view), 'train_cfg, train_dataloader, optim_wrapper', 'configs/train_')
+    refused('train', tiny.one_view, said=said)
+
+
+def test_a_missing_training_list(refused: Refused, tiny: Tiny, child: Callable[..., Path]) -> None:
+    text = 'train_dataloader = dict(dataset=dict(ann_file="nowhere/train.txt"))'
+    said = ('annotation file nowhere/train.txt does not exist',)
+    refused('train', child(text, tiny.training), said=said)
+
+
+def test_missing_training_videos(refused: Refused, tiny: Tiny, child: Callable[..., Path]) -> None:
+    text = 'train_dataloader = dict(dataset=dict(data_prefix=dict(video="nowhere")))'
+    said = ('7 of 7 videos', 'nowhere/clip 0.mp4')
+    refused('train', child(text, tiny.training), said=said)
+
+
+def test_a_damaged_training_video(
+    refused: Refused, tiny: Tiny, tmp_path: Path, child: Callable[..., Path]
+) -> None:
+    wrong, listed = tmp_path / 'damaged.mp4', tmp_path / 'list.txt'
+    wrong.write_bytes(b'not a video' * 50)
+    listed.write_text(f'{wrong} 0\n{wrong} 1\n')
+    text = f'train_dataloader = dict(dataset=dict(ann_file={str(listed)!r}))'
+    refused('train', child(text, tiny.training), said=(f'video {wrong} cannot be decoded',))
+
+
+@pytest.mark.parametrize('name', ['weights.pth', 'weights', 'weights.safetensors.bak'])
+def test_an_export_of_another_kind(refused: Refused, tiny: Tiny, tmp_path: Path, name: str) -> None:
+    refused('train', tiny.training, '--export', name, said=('.safetensors', f'got {name}'))
+    assert not (tmp_path / 'work_dirs').exists()  # refused before anything was trained
+
+
+@broken('found out after training, with a traceback')
+def test_an_export_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    refused('train', tiny.training, '--export', 'file/w.safetensors', said=('file/w.safetensors',))
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@broken("mmengine's FileNotFoundError comes through")
+def test_resuming_from_a_missing_checkpoint(refused: Refused, tiny: Tiny) -> None:
+    refused(
+        'train', tiny.training, '--resume', 'no.pth', said=('checkpoint no.pth does not exist',)
+    )
+
+
+@broken('mmengine says that the file does not exist, with a traceback')
+def test_resuming_from_what_is_no_checkpoint(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / 'text.pth').write_text('hello there\n' * 9)
+    refused('train', tiny.training, '--resume', 'text.pth', said=('text.pth',))
+
+
+@broken("mmengine's KeyError: 'meta' comes through")
+def test_resuming_from_weights_alone(refused: Refused, tiny: Tiny) -> None:
+    refused('train', tiny.training, '--resume', tiny.checkpoint, said=(str(tiny.checkpoint),))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+@broken("mmengine's AssertionError comes through")
+def test_half_precision_needs_a_gpu(refused: Refused, tiny: Tiny) -> None:
+    refused('train', tiny.training, '--amp', 'fp16', said=('fp16', 'GPU', 'bf16'))
+
+
+OPTIONS = [
+    ('optim_wrapper.optimizer.type=AdamX', ('AdamX',)),
+    ('optim_wrapper.optimizer.lr=abc', ("'abc'",)),
+    ('train_cfg.max_itrs=3', ("'max_itrs'",)),
+    ('train_dataloader.batch_size=0', ('batch_size', '0')),
+    ('train_dataloader.batch_size=100', ('100', '7')),
+    ('train_dataloader.dataset.pipeline.0.type=OpenVido', ('OpenVido',)),
+    ('load_from=no.pth', ('no.pth',)),
+]
+
+
+@pytest.mark.parametrize(('option', 'said'), OPTIONS, ids=[option for option, _ in OPTIONS])
+@broken("the host's exceptions come through")
+def test_an_option_that_cannot_be(
+    refused: Refused, tiny: Tiny, option: str, said: tuple[str, ...]
+) -> None:
+    refused('train', tiny.training, '--cfg-options', option, said=said)

@@ -1,0 +1,117 @@
+"""Render a split of the embedded motion data set (docs/motions.md).
+
+python tools/make_motions.py --split val --num-clips 480 --out data/motions
+python tools/make_motions.py --split train --num-clips 16000 --out data/motions --workers 16
+python tools/make_motions.py --split val --preview motions.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sta.datasets.motions.clip import SPLIT_CODES, ClipSource
+from sta.datasets.motions.preview import save_contact_sheet
+from sta.datasets.motions.writer import MotionsError, write_split
+
+NUM_CLIPS = {'train': 16000, 'val': 480}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with status 2 and one line on stderr."""
+        self.exit(2, f'error: {message}\n')
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = OneLineParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--split', choices=tuple(SPLIT_CODES), required=True)
+    parser.add_argument('--num-clips', type=int, help='default 480 for val, 16000 for train')
+    parser.add_argument(
+        '--out', type=Path, default=Path('data/motions'), help='default %(default)s'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='default %(default)s')
+    parser.add_argument('--size', type=int, default=112, help='side in pixels; default %(default)s')
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count() or 1, help='processes; default: one a core'
+    )
+    parser.add_argument(
+        '--preview',
+        type=Path,
+        metavar='PNG',
+        help='only draw a sheet of the first clip of each class',
+    )
+    return parser.parse_args(argv)
+
+
+def write(source: ClipSource, arguments: argparse.Namespace) -> None:
+    num_clips = arguments.num_clips
+    num_clips = NUM_CLIPS[source.split] if num_clips is None else num_clips
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    task = progress.add_task(f'rendering {source.split}', total=num_clips)
+    start = time.perf_counter()
+    with ExitStack() as stack:
+
+        def advance(count: int) -> None:
+            # The bar appears with the first clips: a refusal before them stays one line.
+            if not progress.live.is_started:
+                stack.enter_context(progress)
+            progress.advance(task, count)
+
+        report = write_split(
+            source,
+            arguments.out,
+            num_clips=num_clips,
+            num_workers=arguments.workers,
+            on_progress=advance,
+        )
+    print(
+        f'{num_clips} clips in {arguments.out / source.split} ({report.num_written} written in '
+        f'{time.perf_counter() - start:.0f} s, {report.num_skipped} were there), '
+        f'{report.num_bytes / 1e6:.2f} MB; list: {arguments.out / source.split}.txt'
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    try:
+        source = ClipSource(arguments.split, seed=arguments.seed, size=arguments.size)
+    except ValueError as error:
+        raise MotionsError(error) from None
+    if not arguments.preview:
+        write(source, arguments)
+        return
+    try:
+        save_contact_sheet(source, arguments.preview)
+    except OSError as error:
+        raise MotionsError(f'cannot write {arguments.preview}: {error.strerror or error}') from None
+    print(f'drew {arguments.preview}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    try:
+        run(arguments)
+    except MotionsError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on from here', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
