@@ -9,7 +9,7 @@ PIP_ARGS ?=
 DEMO_CONFIG ?= configs/sta_vit_motions.py
 DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
 DEMO_ARGS ?= --schedules 0 4 8 12 16 --pruners sta random tome
-TRAIN_DATA_ARGS ?= --split train --num-clips 16000 --out data/motions
+TRAIN_DATA_ARGS ?= --split train --num-clips 12000 --out data/motions
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input

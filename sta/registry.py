@@ -21,6 +21,10 @@ for _pruner in (
     PRUNERS.register_module(module=_pruner)
 
 
+class PrunerError(ValueError):
+    """Settings that make no pruner; the message says what is known."""
+
+
 def build_pruner(settings: Mapping[str, Any]) -> Any:
     """Build a pruner from its settings.
 
@@ -28,16 +32,19 @@ def build_pruner(settings: Mapping[str, Any]) -> Any:
         settings: dict(type=name of a registered pruner, its arguments).
 
     Raises:
-        ValueError: no type, an unknown type or argument, a wrong value; names what is known.
+        PrunerError: no type, an unknown type or argument, a wrong value; names what is known.
     """
     arguments = dict(settings)
     name = arguments.pop('type', None)
     known = sorted(PRUNERS.module_dict)
     if name not in PRUNERS.module_dict:
-        raise ValueError(f'unknown pruner type {name!r}; known are {known}')
+        raise PrunerError(f'unknown pruner type {name!r}; known are {known}')
     pruner_class = PRUNERS.module_dict[name]
     accepted = list(inspect.signature(pruner_class).parameters)
     unknown = sorted(set(arguments) - set(accepted))
     if unknown:
-        raise ValueError(f'{name} has no argument {unknown}; it accepts {accepted}')
-    return pruner_class(**arguments)
+        raise PrunerError(f'{name} has no argument {unknown}; it accepts {accepted}')
+    try:
+        return pruner_class(**arguments)
+    except (TypeError, ValueError) as error:
+        raise PrunerError(f'{name}: {error}') from None

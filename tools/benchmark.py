@@ -31,7 +31,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='e.g. configs/sta_vit_s_k400.py')
-    parser.add_argument('--schedules', nargs='+', default=['0', '64'], metavar='R')
+    parser.add_argument(
+        '--schedules', nargs='+', metavar='R', help='default: test_cfg of the config'
+    )
     parser.add_argument('--pruner', default='sta', metavar='NAME')
     parser.add_argument('--batch-size', type=int, default=2, metavar='CLIPS')
     parser.add_argument(
@@ -50,8 +52,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 @torch.no_grad()
 def benchmark(arguments: argparse.Namespace) -> None:
-    if min(arguments.batch_size, arguments.rounds) < 1:
-        raise ConfigError('--batch-size and --rounds must be at least 1')
+    if min(arguments.batch_size, arguments.rounds) < 1 or arguments.warm_up < 0:
+        raise ConfigError('--batch-size and --rounds must be at least 1, --warm-up at least 0')
+    if arguments.csv and Path(arguments.csv).is_dir():
+        raise ConfigError(f'--csv {arguments.csv} is a folder, not a file')
     if arguments.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: torch sees no GPU here')
     is_cuda = arguments.device == 'cuda'
@@ -59,7 +63,9 @@ def benchmark(arguments: argparse.Namespace) -> None:
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
     variants = expand_variants(
-        [parse_schedule_text(text) for text in arguments.schedules],
+        [parse_schedule_text(text) for text in arguments.schedules]
+        if arguments.schedules
+        else config.test_cfg.schedules,
         [parse_pruner_text(arguments.pruner)],
     )
     costs = count_costs(model, variants, shape)

@@ -1,7 +1,7 @@
 """Render a split of the embedded motion data set (docs/motions.md).
 
 python tools/make_motions.py --split val --num-clips 480 --out data/motions
-python tools/make_motions.py --split train --num-clips 16000 --out data/motions --workers 16
+python tools/make_motions.py --split train --num-clips 12000 --out data/motions --workers 16
 python tools/make_motions.py --split val --preview motions.png
 """
 
@@ -18,11 +18,12 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sta.datasets.motions.clip import SPLIT_CODES, ClipSource
+from sta.datasets.motions.clip import DIFFICULTIES, SPLIT_CODES, ClipSource
+from sta.datasets.motions.difficulty import Difficulty
 from sta.datasets.motions.preview import save_contact_sheet
 from sta.datasets.motions.writer import MotionsError, write_split
 
-NUM_CLIPS = {'train': 16000, 'val': 480}
+NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,7 +39,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--split', choices=tuple(SPLIT_CODES), required=True)
-    parser.add_argument('--num-clips', type=int, help='default 480 for val, 16000 for train')
+    parser.add_argument(
+        '--num-clips', type=int, help='default 480 for val, 12000 for train, 8000 for train_easy'
+    )
     parser.add_argument(
         '--out', type=Path, default=Path('data/motions'), help='default %(default)s'
     )
@@ -87,7 +90,12 @@ def write(source: ClipSource, arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     try:
-        source = ClipSource(arguments.split, seed=arguments.seed, size=arguments.size)
+        source = ClipSource(
+            arguments.split,
+            seed=arguments.seed,
+            size=arguments.size,
+            difficulty=DIFFICULTIES.get(arguments.split, Difficulty()),
+        )
     except ValueError as error:
         raise MotionsError(error) from None
     if not arguments.preview:

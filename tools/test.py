@@ -11,7 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from sta.engine import LAUNCHERS, parse_pruner_text, parse_schedule_text, start_processes
+from sta.engine import (
+    LAUNCHERS,
+    agree,
+    parse_pruner_text,
+    parse_schedule_text,
+    start_processes,
+)
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_test_runner, say
@@ -67,9 +73,9 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         config.test_cfg.precision = arguments.amp
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
-    folder = result_folder(arguments)
-    config.work_dir = str(folder)
     start_processes(arguments.launcher)
+    folder = Path(agree(str(result_folder(arguments))))
+    config.work_dir = str(folder)
     runner = build_test_runner(config, arguments.checkpoint)
     result = runner.test()
     if runner.rank != 0:

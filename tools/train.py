@@ -6,15 +6,17 @@ python tools/train.py configs/train_sta_vit_motions.py --amp bf16
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from mmengine.runner import Runner
+import torch
 
 from sta.checkpoints import export_weights
+from sta.engine import LAUNCHERS, start_processes
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
-from sta.engine.session import check_training_config
+from sta.engine.session import build_train_runner
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -35,27 +37,39 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--export', metavar='FILE', help='write the final weights as float16 .safetensors'
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     return parser.parse_args(argv)
 
 
 def train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
-    if arguments.export and not arguments.export.endswith('.safetensors'):
-        raise ConfigError(f'--export writes .safetensors, got {arguments.export}')
-    check_training_config(config)
+    start_processes(arguments.launcher)
+    check_export(arguments.export)
     config.work_dir = arguments.work_dir or str(Path('work_dirs', Path(arguments.config).stem))
-    config.launcher = arguments.launcher
-    if arguments.amp:
+    config.launcher = 'none' if arguments.launcher == 'none' else 'pytorch'
+    if arguments.amp == 'fp16' and not torch.cuda.is_available():
+        raise ConfigError('--amp fp16 needs a GPU; --amp bf16 works here')
+    if arguments.amp and 'optim_wrapper' in config:
         wrapper = dict(bf16='BFloat16OptimWrapper', fp16='AmpOptimWrapper')[arguments.amp]
         config.optim_wrapper.type = wrapper
     if arguments.resume:
         config.resume = True
         config.load_from = None if arguments.resume == 'auto' else arguments.resume
-    runner = Runner.from_cfg(config)
+    runner = build_train_runner(config)
     runner.train()
     if arguments.export and runner.rank == 0:
         print(export_weights(getattr(runner.model, 'module', runner.model), arguments.export))
+
+
+def check_export(path: str | None) -> None:
+    """A file that cannot be written is found out before the training, not after it."""
+    if path is None:
+        return
+    if not path.endswith('.safetensors'):
+        raise ConfigError(f'--export writes .safetensors, got {path}')
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(path).parent, os.W_OK):
+        raise ConfigError(f'--export {path}: its folder is not writable')
 
 
 def main(argv: list[str] | None = None) -> int:

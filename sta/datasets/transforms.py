@@ -12,6 +12,9 @@ from mmcv.transforms import BaseTransform
 
 from .sampling import PROTOCOLS
 
+# A damaged video is reported once, by the data set; FFmpeg's own lines would come on top.
+decord.logging.set_level(decord.logging.QUIET)
+
 
 @TRANSFORMS.register_module()
 class OpenVideo(BaseTransform):

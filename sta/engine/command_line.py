@@ -9,6 +9,7 @@ from sta.checkpoints import CheckpointError
 from sta.compat import HostError
 from sta.datasets.video_list import DataError
 from sta.pruning import ScheduleError
+from sta.registry import PrunerError
 
 from .config import ConfigError
 from .launch import LaunchError
@@ -20,6 +21,7 @@ USER_ERRORS = (
     DataError,
     HostError,
     LaunchError,
+    PrunerError,
     ScheduleError,
     VariantError,
 )
@@ -38,6 +40,10 @@ def run_command(command: Callable[[], int | None]) -> int:
         return command() or 0
     except USER_ERRORS as error:
         print(f'error: {one_line(error)}', file=sys.stderr)
+        return 2
+    except OSError as error:  # a folder that is a file, no permission, a full disk
+        where = f': {error.filename}' if error.filename else ''
+        print(f'error: {error.strerror or error}{where}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

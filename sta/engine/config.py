@@ -58,27 +58,38 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         ConfigError: no such file, one that cannot be executed, a misspelt key, a malformed option.
     """
     if not os.path.isfile(path):
-        raise ConfigError(f'config {path} does not exist; configs/ holds {_neighbours(path)}')
+        what = 'is a folder' if os.path.isdir(path) else 'does not exist'
+        raise ConfigError(f'config {path} {what}; {_neighbours(path)}')
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is Python: it can fail in any way
-        reason = (str(error).strip().splitlines() or [''])[-1]
-        raise ConfigError(
-            f'config {path} cannot be read: {type(error).__name__}: {reason}'
-        ) from error
+        raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
+    try:
+        config.merge_from_dict(dict(_parse_option(option, config) for option in options))
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
-    config.merge_from_dict(dict(_parse_option(option, config) for option in options))
     return config
 
 
+def reason_of(error: BaseException) -> str:
+    """What went wrong in one line; a foreign error is named by its type as well."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    cause = error.__cause__ or error.__context__
+    if isinstance(error, ImportError) and isinstance(cause, ImportError):
+        return reason_of(cause)
+    return f'{type(error).__name__}: {lines[0][:300] if lines else "no reason given"}'
+
+
 def _neighbours(path: str) -> str:
-    folder = os.path.dirname(path) or '.'
-    folder = folder if os.path.isdir(folder) else 'configs'
-    names = (
-        sorted(n for n in os.listdir(folder) if n.endswith('.py')) if os.path.isdir(folder) else []
-    )
+    folder = os.path.dirname(path) or 'configs'
+    if not os.path.isdir(folder):
+        return f'there is no folder {folder} here: run from the root of the repository'
+    names = sorted(name for name in os.listdir(folder) if name.endswith('.py'))
     close = difflib.get_close_matches(os.path.basename(path), names, n=3, cutoff=0.4)
-    return ', '.join(close or names[:6]) or 'nothing here: run from the root of the repository'
+    return f'{folder}/ holds {", ".join(close or names[:6]) or "no configs"}'
 
 
 def _refuse_misspelt(config: Config, path: str) -> None:

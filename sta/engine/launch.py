@@ -25,7 +25,14 @@ def start_processes(launcher: str) -> None:
     Raises:
         LaunchError: environment variables of the launcher are missing.
     """
-    if launcher == 'none' or dist.is_initialized():
+    if dist.is_initialized():
+        return
+    if launcher == 'none':
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            raise LaunchError(
+                f'{os.environ["WORLD_SIZE"]} processes were started without --launcher: each '
+                f'would do all the work; add --launcher pytorch'
+            )
         return
     if launcher == 'slurm':
         os.environ.update(slurm_environment(os.environ))
@@ -35,11 +42,20 @@ def start_processes(launcher: str) -> None:
     if missing:
         raise LaunchError(
             f'--launcher {launcher} needs {", ".join(missing)} in the environment: start with '
-            f'torchrun --nproc_per_node=N tools/test.py ... --launcher pytorch'
+            f'torchrun --nproc_per_node=N SCRIPT ... --launcher pytorch'
         )
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
+
+
+def agree(value: str) -> str:
+    """The value of the first process, for all of them."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
 
 
 def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -64,9 +80,9 @@ def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_host(nodes: str) -> str:
-    """First name of a SLURM node list: 'gpu[03-07,12],cpu1' gives 'gpu03'."""
-    match = re.match(r'([^,\[]+)(?:\[([^\]]+)\])?', nodes)
+    """First name of a SLURM node list: 'gpu[03-07,12]-ib,cpu1' gives 'gpu03-ib'."""
+    match = re.match(r'([^,\[]+)(?:\[([^\]]+)\]([^,\[]*))?', nodes)
     if match is None:
         raise LaunchError(f'SLURM_NODELIST {nodes!r} names no node')
-    prefix, ranges = match.groups()
-    return prefix + (re.split(r'[,-]', ranges)[0] if ranges else '')
+    prefix, ranges, suffix = match.groups(default='')
+    return prefix + re.split(r'[,-]', ranges)[0] + suffix

@@ -87,4 +87,5 @@ class EvaluationProgress:
                 f'evaluated {self.done}/{self.num_videos} videos, {rate:.1f} videos/s, '
                 f'{self.wait_share:.0%} waiting for decoding, {left:.0f} s left',
                 highlight=False,
+                soft_wrap=True,
             )

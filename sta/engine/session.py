@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from sta.checkpoints import load_checkpoint
+from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from sta.datasets.video_list import DataError
 from sta.pruning import ScheduleError
+from sta.registry import PrunerError
 
-from .config import ConfigError
+from .config import ConfigError, reason_of
+from .variants import VariantError
 
 
 def build_model(config: Config) -> nn.Module:
@@ -28,17 +35,24 @@ def build_model(config: Config) -> nn.Module:
     if 'model' not in config:
         raise ConfigError(f'config {config.filename} defines no model')
     init_default_scope(config.get('default_scope', 'mmaction'))
-    try:
+    with explained(f'the model of {config.filename} cannot be built'):
         model = MODELS.build(config.model)
-    except ScheduleError:
-        raise
-    except (TypeError, ValueError, KeyError, AssertionError) as error:
-        raise ConfigError(f'the model of {config.filename} cannot be built: {error}') from error
     if not hasattr(getattr(model, 'backbone', None), 'using'):
         raise ConfigError(
             f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer'
         )
     return model
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn any error of building things from a config into a ConfigError that says what failed."""
+    try:
+        yield
+    except (CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, VariantError):
+        raise
+    except Exception as error:  # the host libraries raise whatever a wrong value leads to
+        raise ConfigError(f'{what}: {reason_of(error)}') from error
 
 
 def build_test_runner(config: Config, checkpoint: str | None) -> Runner:
@@ -49,43 +63,47 @@ def build_test_runner(config: Config, checkpoint: str | None) -> Runner:
         checkpoint: weights; None keeps the random ones and says so.
 
     Raises:
-        CheckpointError, ConfigError, DataError, ScheduleError, VariantError: see their messages.
+        CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, VariantError.
     """
     model = build_model(config)
     if checkpoint is not None:
         say(load_checkpoint(model, checkpoint))
     else:
         say('no checkpoint given: random weights, the accuracy means nothing')
-    runner = Runner(
-        model=model,
-        work_dir=config.work_dir,
-        test_dataloader=config.test_dataloader,
-        test_cfg=config.test_cfg,
-        test_evaluator=config.get('test_evaluator', []),
-        env_cfg=config.get('env_cfg', dict(dist_cfg=dict(backend='gloo'))),
-        default_scope=config.get('default_scope', 'mmaction'),
-        randomness=config.get('randomness', dict(seed=0)),
-        log_level='WARNING',
-        cfg=config,
-    )
-    try:
+    Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+    with explained(f'config {config.filename} cannot be run'):
+        runner = Runner(
+            model=model,
+            work_dir=config.work_dir,
+            test_dataloader=config.test_dataloader,
+            test_cfg=config.test_cfg,
+            test_evaluator=config.get('test_evaluator', []),
+            env_cfg=config.get('env_cfg', dict(dist_cfg=dict(backend='gloo'))),
+            default_scope=config.get('default_scope', 'mmaction'),
+            randomness=config.get('randomness', dict(seed=0)),
+            log_level='WARNING',
+            cfg=config,
+        )
         loop = runner.test_loop
-    except (TypeError, KeyError, AssertionError, FileNotFoundError) as error:
-        raise ConfigError(f'test_cfg or test_dataloader of {config.filename}: {error}') from error
     if not hasattr(loop, 'variants'):
         raise ConfigError(f"test_cfg of {config.filename} must have type='VariantTestLoop'")
-    _check_videos(loop.dataloader.dataset)
+    dataset = loop.dataloader.dataset
+    _check_videos(dataset)
+    _check_labels(dataset, model)
     for variant in loop.variants:
         with runner.model.backbone.using(variant):
             pass
     return runner
 
 
-def check_training_config(config: Config) -> None:
-    """Fail early, in one line, where mmengine would fail late.
+def build_train_runner(config: Config) -> Runner:
+    """A runner that is ready to train; fails early and in one line.
+
+    Args:
+        config: with model, train_cfg, train_dataloader, optim_wrapper, work_dir and launcher.
 
     Raises:
-        ConfigError: a part that training needs is missing, or the model cannot be built.
+        ConfigError: a part is missing or cannot be built, or the work dir holds an older run.
         DataError: the training list or its videos are not there.
     """
     needed = ('train_cfg', 'train_dataloader', 'optim_wrapper')
@@ -95,10 +113,43 @@ def check_training_config(config: Config) -> None:
             f'config {config.filename} defines no {", ".join(missing)}; to train use one of '
             f'configs/train_*.py'
         )
-    build_model(config)
+    _check_checkpoints(config)
+    model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
-            _check_videos(DATASETS.build(config[part].dataset))
+            with explained(f'{part} of {config.filename} cannot be built'):
+                dataset = DATASETS.build(config[part].dataset)
+            _check_videos(dataset)
+            _check_labels(dataset, model)
+            if config[part].get('drop_last') and len(dataset) < config[part].batch_size:
+                raise ConfigError(
+                    f'{part}: {len(dataset)} videos do not fill one batch of '
+                    f'{config[part].batch_size}'
+                )
+    if not torch.cuda.is_available() and config.launcher != 'none':
+        config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+    Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+    with explained(f'config {config.filename} cannot be trained'):
+        runner = Runner.from_cfg(config)
+        runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
+        runner.build_train_loop(copy.deepcopy(config.train_cfg))
+    return runner
+
+
+def _check_checkpoints(config: Config) -> None:
+    """What training starts from must be there, and what it would write over must not."""
+    folder = Path(config.work_dir)
+    if not config.resume and any(folder.glob('epoch_*.pth')):
+        raise ConfigError(
+            f'{folder} already holds checkpoints of a run: --resume goes on with it, --work-dir '
+            f'starts another'
+        )
+    if config.resume and config.load_from is None and not (folder / 'last_checkpoint').exists():
+        say(f'nothing to resume in {folder}: training starts anew')
+    if config.load_from is not None:
+        if config.resume and not config.load_from.endswith('.pth'):
+            raise ConfigError(f'--resume needs a .pth of tools/train.py, got {config.load_from}')
+        read_state_dict(config.load_from)
 
 
 def say(message: Any) -> None:
@@ -116,6 +167,17 @@ def _check_videos(dataset: Any) -> None:
         )
 
 
+def _check_labels(dataset: Any, model: nn.Module) -> None:
+    num_classes = model.cls_head.num_classes
+    for index in range(len(dataset)):
+        video = dataset.get_data_info(index)
+        if not 0 <= video['label'] < num_classes:
+            raise DataError(
+                f'{dataset.ann_file}: label {video["label"]} of {video["filename"]} is not among '
+                f"the model's {num_classes} classes"
+            )
+
+
 def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
     """(3, frames, H, W) of one view, the size the backbone was built for."""
     return (
@@ -129,7 +191,8 @@ def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
 def views_per_video(config: Config) -> int:
     """Temporal clips x spatial crops of the test pipeline; 1 where it says nothing."""
     views = 1
-    for step in config.get('test_dataloader', {}).get('dataset', {}).get('pipeline', []):
+    pipeline = config.test_dataloader.dataset.pipeline if 'test_dataloader' in config else []
+    for step in pipeline:
         views *= step.get('num_clips', 1) * step.get('num_crops', 1)
-        views *= 3 if step['type'] == 'ThreeCrop' else 1
+        views *= {'ThreeCrop': 3, 'TenCrop': 10}.get(step.get('type'), 1)
     return views

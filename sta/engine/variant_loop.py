@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from sta.analysis import count_costs
 from sta.evaluation import Cost, EvaluationResult, VariantResult
+from sta.pruning import ScheduleError
 
 from .progress import EvaluationProgress
-from .variants import expand_variants
+from .variants import VariantError, expand_variants
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -31,11 +32,20 @@ class VideoScores(NamedTuple):
     scores: np.ndarray
 
 
-class PassTimes(NamedTuple):
-    """Seconds of model time per variant, and the clips they were measured on."""
+class LocalPart(NamedTuple):
+    """What one process knows besides scores.
+
+    Attributes:
+        model_s: (variants,) seconds of model time.
+        clips: views they were measured on.
+        costs: of every variant; None where the process had no video.
+        views: views per video; 0 where it had none.
+    """
 
     model_s: np.ndarray
     clips: int
+    costs: list[Cost] | None
+    views: int
 
 
 @LOOPS.register_module()
@@ -90,7 +100,7 @@ class VariantTestLoop(BaseLoop):
                 inputs, samples = data['inputs'], data['data_samples']
                 views = inputs.shape[1]
                 if costs is None:
-                    costs = count_costs(model, self.variants, tuple(inputs.shape[2:]))
+                    costs = self._count(model, tuple(inputs.shape[2:]))
                     self._warm_up(model, inputs)
                 scores, seconds = self._score(model, inputs)
                 for sample, video in zip(samples, scores.unbind(0), strict=True):
@@ -101,9 +111,18 @@ class VariantTestLoop(BaseLoop):
                 clips += inputs.shape[0] * views
                 progress.advance(len(samples), wait_s)
             wall_s, wait_share = progress.elapsed_s, progress.wait_share
-        finished, times = _gather(finished, PassTimes(model_s, clips))
+        finished, part = _gather(finished, LocalPart(model_s, clips, costs, views))
         self.runner.call_hook('after_test')
-        return self._result(finished, times, costs, views, wall_s, wait_share)
+        return self._result(finished, part, wall_s, wait_share)
+
+    def _count(self, model: nn.Module, clip_shape: tuple[int, int, int, int]) -> list[Cost]:
+        try:
+            return count_costs(model, self.variants, clip_shape)
+        except ScheduleError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
 
     @torch.no_grad()
     def _warm_up(self, model: nn.Module, inputs: Tensor) -> None:
@@ -138,9 +157,7 @@ class VariantTestLoop(BaseLoop):
     def _result(
         self,
         finished: dict[int, VideoScores],
-        times: PassTimes,
-        costs: list[Cost],
-        views: int,
+        part: LocalPart,
         wall_s: float,
         wait_share: float,
     ) -> EvaluationResult:
@@ -150,15 +167,15 @@ class VariantTestLoop(BaseLoop):
             variants=tuple(
                 VariantResult(
                     variant=variant,
-                    cost=costs[i],
+                    cost=part.costs[i],
                     scores=scores[:, i],
-                    clips_per_s=times.clips / times.model_s[i],
+                    clips_per_s=part.clips / part.model_s[i],
                 )
                 for i, variant in enumerate(self.variants)
             ),
             labels=np.array([video.label for video in videos]),
             names=tuple(video.name for video in videos),
-            views=views,
+            views=part.views,
             hardware=describe_hardware(),
             precision=self.precision,
             wall_s=wall_s,
@@ -191,15 +208,18 @@ def _synchronise(tensor: Tensor) -> None:
 
 
 def _gather(
-    finished: dict[int, VideoScores], times: PassTimes
-) -> tuple[dict[int, VideoScores], PassTimes]:
+    finished: dict[int, VideoScores], part: LocalPart
+) -> tuple[dict[int, VideoScores], LocalPart]:
     """Merge what all processes found; videos are keyed by their place in the list, counted once."""
     if not dist.is_initialized():
-        return finished, times
-    parts: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, (finished, times))
+        return finished, part
+    everything: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everything, (finished, part))
     merged: dict[int, VideoScores] = {}
-    for part, _ in parts:
-        merged.update(part)
-    model_s = np.sum([t.model_s for _, t in parts], axis=0)
-    return merged, PassTimes(model_s, sum(t.clips for _, t in parts))
+    for videos, _ in everything:
+        merged.update(videos)
+    parts = [part for _, part in everything]
+    informed = next(part for part in parts if part.costs is not None)
+    model_s = np.sum([part.model_s for part in parts], axis=0)
+    clips = sum(part.clips for part in parts)
+    return merged, informed._replace(model_s=model_s, clips=clips)

@@ -34,11 +34,14 @@ def expand_variants(
     Raises:
         VariantError: none given, or two variants of one name.
     """
-    if not schedules or not pruners:
-        raise VariantError('at least one schedule and one pruner are needed')
+    for name, value in (('schedules', schedules), ('pruners', pruners)):
+        if not isinstance(value, list | tuple) or not value:
+            raise VariantError(f'{name} must be a list with at least one entry, got {value!r}')
+    if not all(isinstance(pruner, Mapping) for pruner in pruners):
+        raise VariantError(f'every pruner is settings, dict(type=..., ...), got {pruners!r}')
     variants = []
     if any(_drops_nothing(schedule) for schedule in schedules):
-        variants.append(Variant(UNPRUNED, pruners[0], None))
+        variants.append(Variant(UNPRUNED, None, None))
     for pruner in pruners:
         family = pruner_name(pruner)
         settings = {key: value for key, value in pruner.items() if key != 'name'}

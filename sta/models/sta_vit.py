@@ -187,6 +187,11 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
             )
         return parsed
 
+    def token_grid(self, clip_shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
+        """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
+        _, frames, height, width = clip_shape
+        return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
+
     def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.
 

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .context import Pruned, StageContext, select_tokens
-from .pruner import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
+from .pruner import SIMILARITIES, check_choice, check_seed, full_precision, tokens_per_chunk
 from .randomness import hash_uniform
 from .schedule import PruningStage
 from .scores import normalise
@@ -25,6 +25,7 @@ class RandomPruner:
     draws = True
 
     def __init__(self, *, seed: int = 0) -> None:
+        check_seed(seed)
         self.seed = seed
 
     def check(self, stage: PruningStage) -> None:
@@ -55,6 +56,7 @@ class TubeRandomPruner:
     draws = True
 
     def __init__(self, *, seed: int = 0) -> None:
+        check_seed(seed)
         self.seed = seed
 
     def check(self, stage: PruningStage) -> None:

@@ -229,6 +229,12 @@ def check_choice(value: str, known: tuple[str, ...], name: str) -> None:
         raise ValueError(f'{name} must be one of {list(known)}, got {value!r}')
 
 
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed that is no whole number of at least 0."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f'seed must be a whole number of at least 0, got {seed!r}')
+
+
 class STAPruner:
     """STA as a pruner: see :func:`prune_stage` for what it computes.
 
@@ -259,6 +265,7 @@ class STAPruner:
         check_choice(score, SCORES, 'score')
         check_choice(affinity, AFFINITIES, 'affinity')
         check_choice(previous, PREVIOUS_SETS, 'previous')
+        check_seed(seed)
         self.first_frame = first_frame
         self.similarity = similarity
         self.score = score

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -102,7 +100,8 @@ def test_two_tensors_of_one_name(tmp_path) -> None:
 def test_an_encoder_beside_a_model_is_not_picked_from() -> None:
     named = authors_names(weights_of(recognizer(seed=2)))
     both = {**named, **authors_names(weights_of(recognizer(seed=3)), 'encoder.')}
-    assert re.search('two of its tensors are both called', refusal(both))
+    name = 'backbone.patch_embed.projection.weight'
+    assert refusal(both) == f'state dict: two tensors are both called {name} by mmaction2'
 
 
 def test_names_of_no_known_kind_are_listed_with_the_known_ones() -> None:
@@ -113,7 +112,7 @@ def test_names_of_no_known_kind_are_listed_with_the_known_ones() -> None:
 
 
 def test_an_empty_state_dict() -> None:
-    assert 'state dict' in refusal({})
+    assert refusal({}).startswith('state dict holds no weights')
 
 
 @pytest.mark.parametrize(

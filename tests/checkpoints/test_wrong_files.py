@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import random
 import zipfile
@@ -60,25 +61,43 @@ def zip_of(**members: str) -> bytes:
 
 
 NO_CHECKPOINTS = {
-    'empty': b'',
-    'text': b'accuracy 81.5\n' * 40,
-    'web page': b'<!DOCTYPE html><html><body>404 not found</body></html>',
-    'pointer': b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 345\n',
-    'zip': zip_of(notes='no weights here'),
-    'zip with folders': zip_of(**{'archive/notes.txt': 'no weights here'}),
-    'pickle': pickle.dumps({'a': [1, 2]}),
+    'empty': (b'', 'is empty'),
+    'text': (b'accuracy 81.5\n' * 40, "it starts with b'accuracy 81.5"),
+    'web page': (b'<!DOCTYPE html><html>404</html>', "it starts with b'<!DOCTYPE html>"),
+    'pointer': (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n', 'git lfs pull'),
+    'zip': (zip_of(notes='no weights here'), 'cannot be read as a checkpoint'),
+    'zip of folders': (zip_of(**{'a/notes.txt': 'none'}), 'cannot be read as a checkpoint'),
+    'pickle': (pickle.dumps({'a': [1, 2]}), 'not those of a plain torch checkpoint'),
 }
 
 
-@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 @pytest.mark.parametrize('kind', NO_CHECKPOINTS)
-def test_files_that_are_no_checkpoints(kind, suffix, tmp_path) -> None:
-    path = tmp_path / f'ckpt{suffix}'
-    path.write_bytes(NO_CHECKPOINTS[kind])
-    message = refusal(path)
-    assert 'cannot be read as a checkpoint' in message or 'not a plain torch checkpoint' in message
+def test_files_that_are_no_checkpoints(kind, tmp_path) -> None:
+    content, reason = NO_CHECKPOINTS[kind]
+    (tmp_path / 'ckpt.pth').write_bytes(content)
+    message = refusal(tmp_path / 'ckpt.pth')
+    assert reason in message
     # torch's own advice is to switch its protection off
     assert 'weights_only' not in message and 'Re-running' not in message
+
+
+@pytest.mark.parametrize('kind', NO_CHECKPOINTS)
+def test_files_that_are_no_safetensors(kind, tmp_path) -> None:
+    (tmp_path / 'ckpt.safetensors').write_bytes(NO_CHECKPOINTS[kind][0])
+    reasons = {'empty': 'is empty', 'pointer': 'git lfs pull'}
+    expected = reasons.get(kind, 'cannot be read as a checkpoint')
+    assert expected in refusal(tmp_path / 'ckpt.safetensors')
+
+
+@pytest.mark.skipif(
+    not hasattr(os, 'geteuid') or os.geteuid() == 0, reason='root may read everything'
+)
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_file_one_may_not_read(suffix, tmp_path) -> None:
+    path = tmp_path / f'ckpt{suffix}'
+    path.write_bytes(saved_bytes(is_zip=True))
+    path.chmod(0)
+    assert 'ermission' in refusal(path)
 
 
 def test_a_truncated_safetensors_file(tmp_path) -> None:

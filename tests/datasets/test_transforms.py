@@ -155,10 +155,11 @@ def test_opening_a_video(tmp_path) -> None:
     assert frame_numbers(results['video_reader'].get_batch([0, 5, 12]).asnumpy()) == [0, 5, 12]
 
 
-def test_a_container_without_frames(monkeypatch) -> None:
+def test_a_container_without_frames(monkeypatch, tmp_path) -> None:
+    (tmp_path / 'silent.mp4').touch()
     monkeypatch.setattr(decord, 'VideoReader', lambda *_, **__: [])
     with pytest.raises(ValueError, match='it holds no frame'):
-        OpenVideo()({'filename': 'silent.mp4'})
+        OpenVideo()({'filename': str(tmp_path / 'silent.mp4')})
 
 
 @pytest.mark.parametrize('num_frames', [3, 20, 40])
@@ -185,6 +186,8 @@ def test_a_number_of_clips_the_protocol_lacks_is_refused_when_built() -> None:
     """Not at the first video, which would then be blamed for it."""
     with pytest.raises(ValueError, match='1 or 2 clips, got 3'):
         ProtocolSampleFrames(protocol='videomae_ssv2', num_clips=3)
+    with pytest.raises(ValueError, match='0 clips'):
+        ProtocolSampleFrames(protocol='videomae_k400', num_clips=0)
 
 
 @pytest.mark.parametrize(

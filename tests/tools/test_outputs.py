@@ -108,7 +108,7 @@ def test_the_table_names_every_variant_and_file(
     written = said.out.splitlines()[-1].removeprefix('written: ').split(' ')
     assert {Path(path).name for path in written} == FILES
     assert all(Path(path).is_file() for path in written)
-    assert said.err.startswith(f'evaluated {NUM_VIDEOS}/{NUM_VIDEOS} videos, ')
+    assert said.err.splitlines()[-1].startswith(f'evaluated {NUM_VIDEOS}/{NUM_VIDEOS} videos, ')
 
 
 def test_the_default_folder_is_named_after_config_and_time(tiny: Tiny, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_damaged_training_video(
     wrong.write_bytes(b'not a video' * 50)
     listed.write_text(f'{wrong} 0\n{wrong} 1\n')
     text = f'train_dataloader = dict(dataset=dict(ann_file={str(listed)!r}))'
-    refused('train', child(text, tiny.training), said=(f'video {wrong} cannot be decoded',))
+    refused('train', child(text, tiny.training), said=(f'video {wrong} cannot be used',))
 
 
 @pytest.mark.parametrize('name', ['weights.pth', 'weights', 'weights.safetensors.bak'])

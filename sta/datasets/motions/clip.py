@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sta.datasets.motions.classes import CLASSES, label_of_index
-from sta.datasets.motions.difficulty import Difficulty
+from sta.datasets.motions.difficulty import EASY, Difficulty
 from sta.datasets.motions.encode import encode_mp4
 from sta.datasets.motions.render import add_noise, render_scene
 from sta.datasets.motions.scene import Scene, sample_scene
 from sta.datasets.motions.textures import uniform
 
-# Part of the seed: the two splits never share a random stream, whatever the user's seed.
-SPLIT_CODES: dict[str, int] = {'train': 1, 'val': 2}
+# Part of the seed: two splits never share a random stream, whatever the user's seed.
+SPLIT_CODES: dict[str, int] = {'train': 1, 'val': 2, 'train_easy': 3}
+DIFFICULTIES: dict[str, Difficulty] = {'train_easy': EASY}
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ClipSource:
     """All that the clips of one split depend on besides their index.
 
     Attributes:
-        split: 'train' or 'val'.
+        split: 'train', 'val' or 'train_easy'.
         seed: not negative.
         size: side of a frame in pixels, a multiple of 16 from 64 on: decord cannot read all others.
         difficulty: the amount of everything.
