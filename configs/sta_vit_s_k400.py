@@ -1,4 +1,4 @@
 # STA on VideoMAE ViT-S, Kinetics-400.
 #   python tools/test.py configs/sta_vit_s_k400.py ckpt.pth
 _base_ = 'sta_vit_k400.py'
-model = dict(backbone=dict(embed_dims=384, depth=12, num_heads=6), cls_head=dict(in_channels=384))
+model = dict(backbone=dict(embed_dims=384, num_heads=6), cls_head=dict(in_channels=384))

@@ -23,12 +23,14 @@ def export_weights(
         dtype: of floating-point parameters.
 
     Raises:
-        CheckpointError: a weight is not finite, or not in this dtype.
+        CheckpointError: another suffix, or a weight that is not finite in this dtype.
 
     Returns:
         One line saying what was written.
     """
     path = Path(path)
+    if path.suffix != '.safetensors':
+        raise CheckpointError(f'weights are exported as .safetensors, got {path}')
     for name, parameter in model.named_parameters():
         if not bool(parameter.detach().to(dtype).isfinite().all()):
             raise CheckpointError(f'{name} does not fit into {str(dtype)[6:]}: NaN or infinity')
@@ -39,6 +41,10 @@ def export_weights(
     }
     partial = path.with_suffix('.partial')
     save_file(tensors, partial, metadata={'format': 'pt'})
+    # safetensors creates files for the owner alone; colleagues on a shared disk read them, too.
+    umask = os.umask(0)
+    os.umask(umask)
+    partial.chmod(0o666 & ~umask)
     os.replace(partial, path)
     size_mb = path.stat().st_size / 1e6
     return f'wrote {len(tensors)} tensors as {str(dtype)[6:]} to {path} ({size_mb:.1f} MB)'

@@ -161,6 +161,8 @@ def _check(
 
 def _hint(given: Mapping[str, Tensor]) -> str:
     """What the checkpoint seems to be, from the shapes of its weights."""
+    if any(name.startswith('decoder.') for name in given):
+        return '. It is a pre-training checkpoint with a decoder: use the fine-tuned one'
     blocks = [int(m[1]) for m in (re.search(r'blocks\.(\d+)\.', name) for name in given) if m]
     width = next((t.shape[0] for n, t in given.items() if n.endswith('attn.proj.bias')), None)
     classes = next((t.shape[0] for n, t in given.items() if n.endswith('fc_cls.bias')), None)

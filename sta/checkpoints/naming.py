@@ -26,7 +26,7 @@ class Naming(NamedTuple):
 
 
 _VIDEOMAE_TABLE = (
-    (r'^(module\.|encoder\.)', ''),
+    (r'^(?:module\.|encoder\.|_orig_mod\.)+', ''),
     (r'^(backbone\.)?patch_embed\.proj\.', 'backbone.patch_embed.projection.'),
     (r'^(backbone\.)?(blocks\.\d+\.)mlp\.fc1\.', r'backbone.\2mlp.layers.0.0.'),
     (r'^(backbone\.)?(blocks\.\d+\.)mlp\.fc2\.', r'backbone.\2mlp.layers.1.'),
@@ -34,7 +34,7 @@ _VIDEOMAE_TABLE = (
     (r'^(backbone\.)?head\.', 'cls_head.fc_cls.'),
 )
 _MMACTION2_TABLE = (
-    (r'^module\.', ''),
+    (r'^(?:module\.|_orig_mod\.)+', ''),
     (r'^(patch_embed\.|blocks\.|fc_norm\.|norm\.|pos_embed$)', r'backbone.\1'),
 )
 

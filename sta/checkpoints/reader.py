@@ -82,10 +82,12 @@ def find_tensors(content: Any, where: str) -> dict[str, Tensor]:
             tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
             if tensors and all(isinstance(name, str) for name in tensors):
                 return tensors
+            break
         content = inner
+    held = f'a dict of {sorted(map(str, content))[:6]}' if isinstance(content, Mapping) else ''
     raise CheckpointError(
-        f'{where} holds no weights: expected named tensors, or a dict with one of '
-        f'{list(CONTAINERS)}'
+        f'{where} holds no weights but {held or type(content).__name__}: expected named tensors, '
+        f'or a dict with one of {list(CONTAINERS)}'
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import pytest
 import torch
 
+from sta.analysis import count_costs
 from sta.models import STAVisionTransformer
+from sta.pruning import Variant
 from tests.analysis.closed_form import MEASURED, SIZES, Stage, ViT
 from tests.analysis.counted import Model, count
 from tests.models.small_vit import PRUNERS, SMALL, small_vit
@@ -136,3 +139,15 @@ def test_counting_without_weights_equals_counting_with(name) -> None:
     with torch.device('meta'):
         empty = Model(STAVisionTransformer(**SMALL), 7)
     assert count(empty, 4, PRUNERS[name]) == count(Model(small_vit(), 7), 4, PRUNERS[name])
+
+
+def test_clips_of_another_size_than_the_model_was_built_for() -> None:
+    """Costs are those of the clip that is looked at: 8 frames of 5 x 6 tokens."""
+    vit = replace(SMALL_VIT, tokens_per_frame=30)
+    schedule = [Stage(1, 8, 5)._asdict()]
+    (cost,) = count_costs(Model(small_vit(), 7), [Variant('v', None, schedule)], (3, 16, 40, 48))
+    stages = [Stage(1, 8, 5)]
+    dense, (similarities, accumulations) = vit.total(stages), vit.sta(stages)
+    found = round(cost.gflops_per_view * 1e9)
+    assert dense + similarities <= found <= dense + similarities + accumulations
+    assert (cost.num_tokens, cost.tokens_after_stages) == (240, (200,))

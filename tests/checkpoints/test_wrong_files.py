@@ -7,6 +7,7 @@ import os
 import pickle
 import random
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,6 +99,12 @@ def test_a_file_one_may_not_read(suffix, tmp_path) -> None:
     path.write_bytes(saved_bytes(is_zip=True))
     path.chmod(0)
     assert 'ermission' in refusal(path)
+
+
+@pytest.mark.skipif(not Path('/proc/self/mem').exists(), reason='needs the /proc of Linux')
+def test_a_disk_that_fails_while_reading() -> None:
+    """The first page of a process is a file whose reading fails, whoever asks."""
+    assert 'nput/output error' in refusal('/proc/self/mem')
 
 
 def test_a_truncated_safetensors_file(tmp_path) -> None:

@@ -37,7 +37,6 @@ def test_a_node_list_without_a_node_is_refused() -> None:
         first_host('')
 
 
-@pytest.mark.xfail(strict=True, reason='what follows the bracket is lost: n1-ib becomes n1')
 def test_host_names_may_go_on_after_the_bracket() -> None:
     assert first_host('n[1-4]-ib') == 'n1-ib'
 
@@ -85,6 +84,13 @@ def test_a_missing_variable_of_torchrun_is_named(
         start_processes('pytorch')
 
 
-def test_a_single_process_starts_nothing() -> None:
+def test_a_single_process_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
     start_processes('none')
     assert not dist.is_initialized()
+
+
+def test_several_processes_need_a_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(LaunchError, match='2 processes were started without --launcher'):
+        start_processes('none')

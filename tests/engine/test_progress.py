@@ -63,7 +63,6 @@ def test_other_processes_keep_silent(clock: Clock, capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ('', '')
 
 
-@pytest.mark.xfail(strict=True, reason='rich wraps lines, at 80 columns where it knows no width')
 def test_lines_are_not_broken_in_narrow_logs(
     clock: Clock, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

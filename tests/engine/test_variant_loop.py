@@ -15,8 +15,8 @@ from sta.analysis import count_costs
 from sta.engine import variant_loop
 from sta.engine.config import load_config
 from sta.engine.session import build_test_runner
-from sta.engine.variant_loop import PassTimes, VideoScores, _gather, _timed
-from sta.evaluation import EvaluationResult
+from sta.engine.variant_loop import LocalPart, VideoScores, _gather, _timed
+from sta.evaluation import Cost, EvaluationResult
 from tests.tools.tiny import NUM_VIDEOS, Tiny
 
 
@@ -115,24 +115,30 @@ def test_waiting_is_the_time_between_batches(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_all_processes_found_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process had no video, so that it knows neither costs nor views."""
+
     def video(name: str) -> VideoScores:
         return VideoScores(name, 0, np.zeros((1, 2)))
 
-    mine = ({0: video('a'), 2: video('c')}, PassTimes(np.array([1.0, 2.0]), 12))
-    theirs = ({1: video('b'), 0: video('a')}, PassTimes(np.array([3.0, 4.0]), 18))
+    cost = Cost(num_tokens=8, tokens_after_stages=(), gflops_per_view=1.0, num_parameters=1)
+    parts = [
+        ({}, LocalPart(np.zeros(2), 0, None, 0)),
+        ({0: video('a'), 2: video('c')}, LocalPart(np.array([1.0, 2.0]), 12, [cost], 6)),
+        ({1: video('b'), 0: video('a')}, LocalPart(np.array([3.0, 4.0]), 18, [cost], 6)),
+    ]
 
-    def all_gather(parts: list, own: tuple) -> None:
-        assert own is not theirs
-        parts[:] = [own, theirs]
+    def all_gather(everything: list, own: tuple) -> None:
+        everything[:] = [own, *parts[1:]]
 
     monkeypatch.setattr(dist, 'is_initialized', lambda: True)
-    monkeypatch.setattr(dist, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(dist, 'get_world_size', lambda: 3)
     monkeypatch.setattr(dist, 'all_gather_object', all_gather)
-    finished, times = _gather(*mine)
-    assert {index: found.name for index, found in finished.items()} == {0: 'a', 1: 'b', 2: 'c'}
-    assert times.model_s.tolist() == [4.0, 6.0] and times.clips == 30
+    finished, found = _gather(*parts[0])
+    assert {index: video.name for index, video in finished.items()} == {0: 'a', 1: 'b', 2: 'c'}
+    assert found.model_s.tolist() == [4.0, 6.0] and found.clips == 30
+    assert (found.costs, found.views) == ([cost], 6)
 
 
 def test_one_process_gathers_nothing() -> None:
-    finished, times = {}, PassTimes(np.zeros(1), 3)
-    assert _gather(finished, times) == (finished, times)
+    finished, part = {}, LocalPart(np.zeros(1), 3, None, 2)
+    assert _gather(finished, part) == (finished, part)
