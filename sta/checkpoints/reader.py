@@ -63,6 +63,8 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
             return load_file(path)
         with _inert_stand_ins():
             content = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
     except Exception as error:  # a damaged file can fail anywhere inside torch's reader
         raise CheckpointError(_refusal(path, error)) from None
     return find_tensors(content, str(path))
