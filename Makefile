@@ -9,7 +9,7 @@ PIP_ARGS ?=
 DEMO_CONFIG ?= configs/sta_vit_motions.py
 DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
 DEMO_ARGS ?= --schedules 0 4 8 12 16 --pruners sta random tome
-TRAIN_DATA_ARGS ?= --split train --num-clips 12000 --out data/motions
+TRAIN_DATA_ARGS ?= --out data/motions
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
@@ -38,7 +38,8 @@ demo: install  ## accuracy next to GFLOPs on the embedded videos: table and plot
 	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS)
 
 train-data: install  ## render the training videos of the embedded data set
-	$(PY) tools/make_motions.py $(TRAIN_DATA_ARGS)
+	$(PY) tools/make_motions.py --split train_easy $(TRAIN_DATA_ARGS)
+	$(PY) tools/make_motions.py --split train $(TRAIN_DATA_ARGS)
 
 doctor: $(STAMP)  ## versions, what is broken and the command that mends it
 	$(PY) -m sta.doctor

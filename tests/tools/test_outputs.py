@@ -163,7 +163,6 @@ def test_stages_in_python_syntax(evaluate: Evaluate) -> None:
     assert found['rows'][0]['tokens_after_stages'] == [108]
 
 
-@pytest.mark.xfail(strict=True, reason='the unpruned variant keeps the key name: ValueError')
 def test_a_pruner_with_a_name_of_its_own(evaluate: Evaluate) -> None:
     option = "test_cfg.pruners=[{'type': 'STAPruner', 'name': 'ours'}]"
     found = evaluate('--cfg-options', option)
@@ -201,7 +200,6 @@ def test_random_weights_are_said_to_be_random(
     assert 'random weights' in capsys.readouterr().out.splitlines()[0]
 
 
-@pytest.mark.xfail(strict=True, reason='tokens are counted for img_size, not for the views')
 def test_tokens_are_those_of_the_views(evaluate: Evaluate) -> None:
     """A model made for 48 x 48 sees 32 x 32: 128 tokens enter, and its cost is of 128 tokens."""
     found = evaluate('--schedules', '0', '--cfg-options', 'model.backbone.img_size=48')

@@ -88,7 +88,6 @@ def test_fewer_videos_than_there_are(tiny: Tiny, tmp_path: Path, videos: str) ->
     assert_same_scores(tmp_path / 'two', tmp_path / 'one')
 
 
-@pytest.mark.xfail(strict=True, reason='a process without videos raises TypeError at the end')
 def test_more_processes_than_videos(tiny: Tiny, tmp_path: Path) -> None:
     given = (tiny.one_view, tiny.checkpoint, *VARIANTS, '--max-videos', '1', '--work-dir')
     codes = run_forked(torchrun_environments(2), *given, tmp_path / 'run', '--launcher', 'pytorch')
@@ -105,7 +104,6 @@ def test_srun_needs_nothing_but_its_variables(tiny: Tiny, whole: Path, tmp_path:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-@pytest.mark.xfail(strict=True, reason='nccl is started on CPUs: AttributeError')
 def test_two_processes_train_as_one_with_twice_the_batch(tiny: Tiny, tmp_path: Path) -> None:
     """Six videos in one batch, or three in each of two, whose gradients are averaged."""
     options = ['train_dataloader.dataset.max_videos=6']

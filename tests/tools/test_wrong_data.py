@@ -51,7 +51,6 @@ def test_a_list_that_is_no_text(refused: Refused, listed: Listed) -> None:
     refused('test', listed(b'\x00\xa0\xff' * 30), said=('list.txt',))
 
 
-@pytest.mark.xfail(strict=True, reason='IndexError after the whole evaluation')
 def test_labels_beyond_the_classes_of_the_model(
     refused: Refused, child: Callable[..., Path]
 ) -> None:

@@ -50,40 +50,43 @@ def test_an_export_of_another_kind(refused: Refused, tiny: Tiny, tmp_path: Path,
     assert not (tmp_path / 'work_dirs').exists()  # refused before anything was trained
 
 
-@broken('found out after training, with a traceback')
 def test_an_export_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
-    refused('train', tiny.training, '--export', 'file/w.safetensors', said=('file/w.safetensors',))
+    refused('train', tiny.training, '--export', 'file/w.safetensors', said=(': file',))
     assert not (tmp_path / 'work_dirs').exists()
 
 
-@broken("mmengine's FileNotFoundError comes through")
 def test_resuming_from_a_missing_checkpoint(refused: Refused, tiny: Tiny) -> None:
     refused(
         'train', tiny.training, '--resume', 'no.pth', said=('checkpoint no.pth does not exist',)
     )
 
 
-@broken('mmengine says that the file does not exist, with a traceback')
 def test_resuming_from_what_is_no_checkpoint(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / 'text.pth').write_text('hello there\n' * 9)
     refused('train', tiny.training, '--resume', 'text.pth', said=('text.pth',))
 
 
-@broken("mmengine's KeyError: 'meta' comes through")
 def test_resuming_from_weights_alone(refused: Refused, tiny: Tiny) -> None:
     refused('train', tiny.training, '--resume', tiny.checkpoint, said=(str(tiny.checkpoint),))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-@broken("mmengine's AssertionError comes through")
 def test_half_precision_needs_a_gpu(refused: Refused, tiny: Tiny) -> None:
     refused('train', tiny.training, '--amp', 'fp16', said=('fp16', 'GPU', 'bf16'))
 
 
 OPTIONS = [
-    ('optim_wrapper.optimizer.type=AdamX', ('AdamX',)),
-    ('optim_wrapper.optimizer.lr=abc', ("'abc'",)),
+    pytest.param(
+        'optim_wrapper.optimizer.type=AdamX',
+        ('AdamX',),
+        marks=broken('says: None is not a callable object'),
+    ),
+    pytest.param(
+        'optim_wrapper.optimizer.lr=abc',
+        ('abc',),
+        marks=broken("says: '<=' not supported between instances of 'float' and 'str'"),
+    ),
     ('train_cfg.max_itrs=3', ("'max_itrs'",)),
     ('train_dataloader.batch_size=0', ('batch_size', '0')),
     ('train_dataloader.batch_size=100', ('100', '7')),
@@ -92,8 +95,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(('option', 'said'), OPTIONS, ids=[option for option, _ in OPTIONS])
-@broken("the host's exceptions come through")
+@pytest.mark.parametrize(('option', 'said'), OPTIONS)
 def test_an_option_that_cannot_be(
     refused: Refused, tiny: Tiny, option: str, said: tuple[str, ...]
 ) -> None:
