@@ -65,6 +65,8 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
             raise ConfigError(f'config {arguments.config} defines no {part}')
+        if not isinstance(config[part], dict):
+            raise ConfigError(f'{part} of {arguments.config} must be a dict, got {config[part]!r}')
     if arguments.schedules:
         config.test_cfg.schedules = [parse_schedule_text(text) for text in arguments.schedules]
     if arguments.pruners:
@@ -92,7 +94,8 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
     )
     plots = save_figure(figure, folder, 'accuracy_vs_gflops')
-    say('written: ' + ' '.join(str(path) for path in (*written.values(), *plots)))
+    names = ', '.join(path.name for path in (*written.values(), *plots))
+    say(f'written to {folder}: {names}')
 
 
 def result_folder(arguments: argparse.Namespace) -> Path:

@@ -36,12 +36,12 @@ def build_model(config: Config) -> nn.Module:
         raise ConfigError(f'config {config.filename} defines no model')
     init_default_scope(config.get('default_scope', 'mmaction'))
     with explained(f'the model of {config.filename} cannot be built'):
-        model = MODELS.build(config.model)
-    if not hasattr(getattr(model, 'backbone', None), 'using'):
-        raise ConfigError(
-            f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer'
-        )
-    return model
+        backbone = MODELS.get(config.model.backbone.type)
+        if backbone is not None and not hasattr(backbone, 'using'):
+            raise ConfigError(
+                f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer'
+            )
+        return MODELS.build(config.model)
 
 
 @contextmanager
@@ -139,15 +139,19 @@ def build_train_runner(config: Config) -> Runner:
 def _check_checkpoints(config: Config) -> None:
     """What training starts from must be there, and what it would write over must not."""
     folder = Path(config.work_dir)
-    if not config.resume and any(folder.glob('epoch_*.pth')):
+    if not config.get('resume') and any(folder.glob('epoch_*.pth')):
         raise ConfigError(
             f'{folder} already holds checkpoints of a run: --resume goes on with it, --work-dir '
             f'starts another'
         )
-    if config.resume and config.load_from is None and not (folder / 'last_checkpoint').exists():
+    if (
+        config.get('resume')
+        and config.get('load_from') is None
+        and not (folder / 'last_checkpoint').exists()
+    ):
         say(f'nothing to resume in {folder}: training starts anew')
-    if config.load_from is not None:
-        if config.resume and not config.load_from.endswith('.pth'):
+    if config.get('load_from') is not None:
+        if config.get('resume') and not config.load_from.endswith('.pth'):
             raise ConfigError(f'--resume needs a .pth of tools/train.py, got {config.load_from}')
         read_state_dict(config.load_from)
 

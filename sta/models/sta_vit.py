@@ -108,13 +108,22 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg=list(_INIT) if init_cfg is None else init_cfg)
+        for name, value in (
+            ('img_size', img_size),
+            ('patch_size', patch_size),
+            ('embed_dims', embed_dims),
+            ('depth', depth),
+            ('num_heads', num_heads),
+            ('num_frames', num_frames),
+            ('tubelet_size', tubelet_size),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name} must be a whole number of at least 1, got {value!r}')
         if img_size % patch_size or num_frames % tubelet_size:
             raise ValueError(
                 f'img_size {img_size} must be a multiple of patch_size {patch_size}, and '
                 f'num_frames {num_frames} of tubelet_size {tubelet_size}'
             )
-        if depth < 1:
-            raise ValueError(f'depth must be at least 1, got {depth}')
         norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
         self.embed_dims = embed_dims
         self.depth = depth

@@ -105,9 +105,9 @@ def test_the_table_names_every_variant_and_file(
     ]
     assert '1 GFLOP = 1e9 multiply-accumulates' in ' '.join(said.out.split())
     assert f'{NUM_VIDEOS} videos x 1 view.' in said.out
-    written = said.out.splitlines()[-1].removeprefix('written: ').split(' ')
-    assert {Path(path).name for path in written} == FILES
-    assert all(Path(path).is_file() for path in written)
+    folder, names = re.fullmatch(r'written to (.+): (.+)', said.out.splitlines()[-1]).groups()
+    assert set(names.split(', ')) == FILES
+    assert all((Path(folder) / name).is_file() for name in FILES)
     assert said.err.splitlines()[-1].startswith(f'evaluated {NUM_VIDEOS}/{NUM_VIDEOS} videos, ')
 
 

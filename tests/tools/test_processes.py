@@ -124,7 +124,6 @@ def test_two_processes_train_as_one_with_twice_the_batch(tiny: Tiny, tmp_path: P
         torch.testing.assert_close(weights[1][name], value, atol=1e-5, rtol=0)
 
 
-@pytest.mark.slow
 def test_torchrun(tiny: Tiny, whole: Path, tmp_path: Path) -> None:
     """The command as a user types it; the table is printed once."""
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,9 @@ from typing import Any
 
 import av
 import numpy as np
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from safetensors.torch import save_file
 
 from sta.engine.config import load_config
@@ -175,10 +177,17 @@ def load_tool(name: str) -> ModuleType:
 
 def run_tool(name: str, *arguments: object) -> int:
     """Exit status of a command line, run in this process; argparse's own exits count too."""
-    with warnings.catch_warnings():
-        # mmengine names its loggers after the config and the second; here they meet.
-        warnings.filterwarnings('ignore', '.*the method `get_instance` should not', UserWarning)
-        try:
-            return load_tool(name).main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 1
+    forget_loggers()
+    try:
+        return load_tool(name).main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+
+
+def forget_loggers() -> None:
+    """Else mmengine, which names them after config and second, writes to those of an earlier run.
+
+    Their streams are those that pytest had put in place then, and are closed.
+    """
+    for kind in (DefaultScope, MessageHub, MMLogger, Visualizer):
+        kind._instance_dict.clear()
