@@ -79,7 +79,7 @@ def count_costs(
         with model.backbone.using(variant):
             macs = count_macs(whole, (1, *clip_shape))
             num_tokens = prod(model.backbone.token_grid(clip_shape))
-            left = model.backbone.schedule.tokens_after_stages(num_tokens)
+            left = model.backbone.tokens_after_stages(clip_shape)
         costs.append(Cost(num_tokens, tuple(left), macs / 1e9, num_parameters))
     return costs
 

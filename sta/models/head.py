@@ -20,7 +20,7 @@ class LinearHead(TimeSformerHead):
 
     Args:
         num_classes: classes.
-        in_channels: channels C of the feature.
+        in_channels: channels C of the feature, a vector or a map of tokens.
         average_clips: how mmaction2 averages views when it evaluates: 'prob', 'score' or None.
         dropout_ratio: dropout of the feature in training.
         loss_cls: loss, by default cross-entropy.
@@ -44,6 +44,15 @@ class LinearHead(TimeSformerHead):
         )
 
     def forward(self, x: Tensor, loss_aux: dict[str, Any] | None = None) -> Tensor:
-        """Map features (B, C) to logits (B, classes); ``loss_aux`` comes from necks, unused."""
+        """Map features to logits.
+
+        Args:
+            x: (B, C), or a map of tokens (B, C, T, H, W), of which the mean is taken.
+            loss_aux: what necks add, unused.
+
+        Returns:
+            (B, classes).
+        """
         with full_precision(x.device.type):
-            return super().forward(x.to(self.fc_cls.weight.dtype))
+            x = x.to(self.fc_cls.weight.dtype)
+            return super().forward(x.flatten(2).mean(-1) if x.dim() > 2 else x)

@@ -20,10 +20,15 @@ class PrunableBackbone:
 
     schedule: PruningSchedule
     pruner: Any
+    # Settings that a pruner of this type gets where nothing is said.
+    pruner_defaults: Mapping[str, Mapping[str, Any]] = {}
 
     def parse_schedule(self, schedule: Any) -> PruningSchedule:
         """Parse and check a schedule against this model; the backbone defines it."""
         raise TypeError(f'{type(self).__name__} does not define parse_schedule')
+
+    def check_pruner(self, pruner: Any) -> None:
+        """Raise ScheduleError when this backbone cannot work with a pruner; all will do."""
 
     def set_schedule(self, schedule: Any) -> None:
         """Choose where and how many tokens are dropped.
@@ -46,11 +51,11 @@ class PrunableBackbone:
         Raises:
             ValueError: unknown or unfit for the schedule; the old one stays.
         """
-        self._set(self.schedule, _as_pruner(pruner))
+        self._set(self.schedule, self._as_pruner(pruner))
 
     def set_variant(self, variant: Variant) -> None:
         """Choose schedule and pruner together; a variant without a pruner keeps the present one."""
-        pruner = self.pruner if variant.pruner is None else _as_pruner(variant.pruner)
+        pruner = self.pruner if variant.pruner is None else self._as_pruner(variant.pruner)
         self._set(self.parse_schedule(variant.schedule), pruner)
 
     @contextmanager
@@ -63,15 +68,18 @@ class PrunableBackbone:
         finally:
             self.schedule, self.pruner = before
 
+    def _as_pruner(self, pruner: Any) -> Any:
+        if not isinstance(pruner, Mapping):
+            return pruner
+        return build_pruner({**self.pruner_defaults.get(pruner.get('type'), {}), **pruner})
+
     def _set(self, schedule: PruningSchedule, pruner: Any) -> None:
+        if schedule.active:
+            self.check_pruner(pruner)
         for i, stage in enumerate(schedule.stages):
             if stage.num_drop:
                 _check_stage(pruner, stage, i)
         self.schedule, self.pruner = schedule, pruner
-
-
-def _as_pruner(pruner: Any) -> Any:
-    return build_pruner(pruner) if isinstance(pruner, Mapping) else pruner
 
 
 def _check_stage(pruner: Any, stage: PruningStage, index: int) -> None:

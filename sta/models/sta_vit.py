@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -200,6 +201,10 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
         _, frames, height, width = clip_shape
         return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
+
+    def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+        """Tokens per clip left after each pruning stage, for a clip of (3, frames, H, W)."""
+        return self.schedule.tokens_after_stages(prod(self.token_grid(clip_shape)))
 
     def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.

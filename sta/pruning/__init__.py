@@ -2,6 +2,8 @@
 
 from .baselines import RandomPruner, ToMeMergePruner, TubeRandomPruner
 from .context import Pruned, StageContext, select_tokens
+from .fill import nearest_kept
+from .grid_schedule import fit_to_grids, parse_grid_schedule
 from .provenance import origins, trace
 from .pruner import STAPruner, prune_stage
 from .randomness import clip_fingerprint
@@ -20,7 +22,10 @@ __all__ = [
     'TubeRandomPruner',
     'Variant',
     'clip_fingerprint',
+    'fit_to_grids',
+    'nearest_kept',
     'origins',
+    'parse_grid_schedule',
     'prune_stage',
     'select_tokens',
     'trace',

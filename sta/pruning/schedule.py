@@ -16,19 +16,22 @@ class PruningStage:
 
     Args:
         after_block: 0-based index of the transformer block after which tokens are dropped.
-        num_chunks: number of temporal chunks T the tokens are split into.
+        num_chunks: number of temporal chunks T the tokens are split into; None for one chunk per
+            frame of whatever clip comes, which only grid backbones take.
         num_drop: tokens dropped per chunk; a stage with 0 is skipped.
         backward: accumulate from the last chunk to the first instead of first to last.
     """
 
     after_block: int
-    num_chunks: int
+    num_chunks: int | None
     num_drop: int
     backward: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (('after_block', 0), ('num_chunks', 1), ('num_drop', 0)):
-            _check_int(getattr(self, name), name, least)
+        check_int(self.after_block, 'after_block', 0)
+        if self.num_chunks is not None:
+            check_int(self.num_chunks, 'num_chunks', 1)
+        check_int(self.num_drop, 'num_drop', 0)
         if not isinstance(self.backward, bool):
             raise ScheduleError(f'backward must be True or False, got {self.backward!r}')
 
@@ -73,8 +76,8 @@ class PruningSchedule:
         Raises:
             ScheduleError: the model cannot hold this schedule.
         """
-        _check_int(num_drop, 'num_drop', 0)
-        _check_int(num_stages, 'num_stages', 1)
+        check_int(num_drop, 'num_drop', 0)
+        check_int(num_stages, 'num_stages', 1)
         return cls.from_drops(
             [num_drop] * num_stages,
             depth=depth,
@@ -116,8 +119,8 @@ class PruningSchedule:
 
         The released code instead drops r per chunk of 1, 2, 4 frames: the same totals.
         """
-        _check_int(num_drop, 'num_drop', 0)
-        _check_int(num_stages, 'num_stages', 1)
+        check_int(num_drop, 'num_drop', 0)
+        check_int(num_stages, 'num_stages', 1)
         if num_drop % 2 ** (num_stages - 1):
             raise ScheduleError(
                 f'per frame the paper drops r / {2 ** (num_stages - 1)} at stage {num_stages}: '
@@ -199,7 +202,7 @@ class PruningSchedule:
                 f'num_chunks=, num_drop=, backward=), got {spec!r}'
             )
         elif spec and all(isinstance(item, Mapping) for item in spec):
-            schedule = cls(tuple(_stage_from_mapping(item, i) for i, item in enumerate(spec)))
+            schedule = cls(tuple(stage_from_mapping(item, i) for i, item in enumerate(spec)))
         else:
             return cls.from_drops(spec, **size)
         schedule.validate(**size)
@@ -225,6 +228,8 @@ class PruningSchedule:
                 raise ScheduleError(f'{name}: the last block of this model is {depth - 1}')
             if stage.num_drop == 0:
                 continue
+            if stage.num_chunks is None:
+                raise ScheduleError(f'{name}: num_chunks is missing')
             if chunks_before % stage.num_chunks:
                 divisors = [d for d in range(1, chunks_before + 1) if chunks_before % d == 0]
                 raise ScheduleError(
@@ -254,17 +259,18 @@ class PruningSchedule:
         return left
 
 
-def _check_int(value: int, name: str, least: int) -> None:
+def check_int(value: int, name: str, least: int) -> None:
+    """Raise ScheduleError unless ``value`` is a whole number of at least ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ScheduleError(f'{name} must be a whole number of at least {least}, got {value!r}')
 
 
 def _halved_chunks(num_frames_tokens: int, num_drops: Sequence[int]) -> list[int]:
     """T, T/2, T/4, ...; only stages that drop something need an even split."""
-    _check_int(num_frames_tokens, 'num_frames_tokens', 1)
+    check_int(num_frames_tokens, 'num_frames_tokens', 1)
     chunks = []
     for i, num_drop in enumerate(num_drops):
-        _check_int(num_drop, f'drop of stage {i + 1}', 0)
+        check_int(num_drop, f'drop of stage {i + 1}', 0)
         if num_drop and num_frames_tokens % 2**i:
             raise ScheduleError(
                 f'stage {i + 1} groups {2**i} temporal tokens into a chunk, but the model has '
@@ -275,7 +281,8 @@ def _halved_chunks(num_frames_tokens: int, num_drops: Sequence[int]) -> list[int
     return chunks
 
 
-def _stage_from_mapping(item: Mapping, index: int) -> PruningStage:
+def stage_from_mapping(item: Mapping, index: int) -> PruningStage:
+    """Build a stage from a config's dict; errors name its number (from 1), ``index`` + 1."""
     known = [field.name for field in fields(PruningStage)]
     unknown = sorted(set(item) - set(known))
     missing = [name for name in known if name not in item and name != 'backward']

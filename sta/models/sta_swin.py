@@ -1,0 +1,441 @@
+"""VideoSwin that drops tokens where a stage has been merged: the paper's second backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import ceil
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from mmaction.models.backbones.swin import PatchEmbed3D, PatchMerging, SwinTransformer3D
+from mmaction.registry import MODELS
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from sta.pruning import (
+    PruningSchedule,
+    ScheduleError,
+    StageContext,
+    clip_fingerprint,
+    fit_to_grids,
+    nearest_kept,
+    parse_grid_schedule,
+    select_tokens,
+)
+
+from .prunable import PrunableBackbone
+from .swin_block import SwinBlock
+from .windows import Size, gather_of, make_windows
+
+_INIT = (
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+)
+
+
+class Grid(NamedTuple):
+    """Tokens of a batch on a grid (T, H, W), all of it or what pruning left.
+
+    Attributes:
+        tokens: (B, L, C).
+        size: (T, H, W).
+        kept: (B, L) int64 position of each token, or None where all of the grid is there.
+        sources: (B, T*H*W) int64 token that each position shows, or None.
+    """
+
+    tokens: Tensor
+    size: Size
+    kept: Tensor | None = None
+    sources: Tensor | None = None
+
+    def filled(self, values: Tensor) -> Tensor:
+        """Spread one vector per token (B, L, D) over the grid: (B, T*H*W, D)."""
+        return values if self.sources is None else select_tokens(values, self.sources)
+
+
+class SwinStage(nn.Module):
+    """The blocks of one Swin stage and the patch merging behind them."""
+
+    def __init__(
+        self, blocks: Sequence[SwinBlock], window_size: Size, downsample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.blocks = ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(
+        self, grid: Grid, *, exact: bool, similarity: str | None
+    ) -> tuple[Grid, Tensor | None]:
+        """Run the blocks.
+
+        Args:
+            grid: full or pruned.
+            exact: the host's operations instead of fused attention.
+            similarity: what the last block hands out for the next pruning; None for nothing.
+
+        Returns:
+            The grid with new tokens, and the last block's vectors (B, L, D) or None.
+        """
+        tokens, feature = grid.tokens, None
+        gathers = {}
+        for i, block in enumerate(self.blocks):
+            if block.shift_size not in gathers:
+                gathers[block.shift_size] = self._gather(grid, block.shift_size, exact)
+            is_last = i == len(self.blocks) - 1
+            tokens, feature = block(
+                tokens,
+                gathers[block.shift_size],
+                pruned=grid.kept is not None,
+                exact=exact,
+                similarity=similarity if is_last else None,
+            )
+        return grid._replace(tokens=tokens), feature
+
+    def _gather(self, grid: Grid, shift: Size, exact: bool) -> Any:
+        windows = make_windows(
+            grid.size, self.window_size, shift, by_mask=not exact, device=grid.tokens.device
+        )
+        sources, kept = grid.sources, grid.kept
+        if kept is None:
+            batch, length = grid.tokens.shape[:2]
+            sources = kept = torch.arange(length, device=grid.tokens.device).expand(batch, -1)
+        return gather_of(windows, sources, kept, windows_first=not exact)
+
+
+@MODELS.register_module()
+class STASwinTransformer3D(PrunableBackbone, BaseModule):
+    """VideoSwin with token pruning; mmaction2's SwinTransformer3D when nothing is dropped.
+
+    After each patch merging some tokens of every frame are dropped. Only the kept ones go through
+    the projections and feed-forwards of the next stage; for window attention, and for the next
+    merging, every dropped position shows its nearest kept token. Liu et al., "Video Swin
+    Transformer", CVPR 2022; Ding et al., "STA", ICCV 2023.
+
+    Parameters carry the names of mmaction2's SwinTransformer3D, so its checkpoints load unchanged.
+
+    Args:
+        arch: 'tiny', 'small', 'base' or 'large' (or the first letter), or dict(embed_dims=,
+            depths=, num_heads=).
+        patch_size: frames, rows and columns of a tubelet.
+        in_channels: channels of the clip.
+        window_size: frames, rows and columns of a window, in tokens.
+        mlp_ratio: hidden width of the feed-forward over C.
+        qkv_bias: bias on queries, keys and values.
+        qk_scale: factor on the dot products, default 1 / sqrt(head width).
+        drop_rate: dropout behind the embedding and in the branches.
+        attn_drop_rate: dropout of attention weights.
+        drop_path_rate: stochastic depth of the last block, growing linearly from 0.
+        act_cfg: activation of the feed-forwards.
+        norm_cfg: normalisation layers.
+        patch_norm: normalise the embedding.
+        frozen_stages: stages that do not train: 0 for the embedding, 1 with the first stage, ...
+        with_cp: recompute activations in the backward pass, to save memory.
+        out_indices: Swin stages whose normalised output is returned.
+        out_after_downsample: return them after the merging; tokens cannot be dropped then.
+        schedule: what is dropped: None, an int (the paper's r1 for 224 x 224), a list of drops per
+            frame, one for each merging, or a list of dict(after_block=, num_drop=, backward=).
+        pruner: how it is chosen, settings of a registered pruner; default
+            dict(type='STAPruner', first_frame='tome_rounds', similarity='key', score='product').
+        fused_attention: run attention in fused kernels. Default None: where tokens are dropped, so
+            that without pruning the result is mmaction2's to the last bit.
+        init_cfg: mmengine's initialisation.
+
+    Raises:
+        ScheduleError: the schedule does not fit the model.
+    """
+
+    # An even number of tokens may be dropped from a frame of one resolution and more than half from
+    # the next: the released rule for that would cut the bottom of the picture.
+    pruner_defaults = {'STAPruner': {'first_frame': 'tome_rounds'}}
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = 'base',
+        *,
+        patch_size: int | Sequence[int] = (2, 4, 4),
+        in_channels: int = 3,
+        window_size: Sequence[int] = (8, 7, 7),
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        act_cfg: dict[str, Any] | None = None,
+        norm_cfg: dict[str, Any] | None = None,
+        patch_norm: bool = True,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        out_indices: Sequence[int] = (3,),
+        out_after_downsample: bool = False,
+        schedule: Any = None,
+        pruner: Any = None,
+        fused_attention: bool | None = None,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg=list(_INIT) if init_cfg is None else init_cfg)
+        settings = arch_settings(arch)
+        self.embed_dims: int = settings['embed_dims']
+        self.depths: tuple[int, ...] = tuple(settings['depths'])
+        self.num_heads: tuple[int, ...] = tuple(settings['num_heads'])
+        self.num_layers = len(self.depths)
+        self.window_size = _triple(window_size, 'window_size')
+        self.patch_size = _triple(patch_size, 'patch_size')
+        self.out_indices = tuple(out_indices)
+        self.out_after_downsample = out_after_downsample
+        self.frozen_stages = frozen_stages
+        self.fused_attention = fused_attention
+        if not self.out_indices or not set(self.out_indices) <= set(range(self.num_layers)):
+            raise ValueError(
+                f'out_indices must be among 0 to {self.num_layers - 1}, got {out_indices}'
+            )
+        act_cfg = act_cfg or dict(type='GELU')
+        norm_cfg = norm_cfg or dict(type='LN')
+
+        self.patch_embed = PatchEmbed3D(
+            patch_size=self.patch_size,
+            in_channels=in_channels,
+            embed_dims=self.embed_dims,
+            norm_cfg=norm_cfg if patch_norm else None,
+            conv_cfg=dict(type='Conv3d'),
+        )
+        self.pos_drop = nn.Dropout(drop_rate)
+        num_blocks = sum(self.depths)
+        shifted = tuple(size // 2 for size in self.window_size)
+        self.layers = ModuleList()
+        first_block = 0
+        for i, depth in enumerate(self.depths):
+            blocks = [
+                SwinBlock(
+                    embed_dims=self.embed_dims * 2**i,
+                    num_heads=self.num_heads[i],
+                    window_size=self.window_size,
+                    shift_size=shifted if j % 2 else (0, 0, 0),
+                    mlp_ratio=mlp_ratio,
+                    qkv_bias=qkv_bias,
+                    qk_scale=qk_scale,
+                    drop_rate=drop_rate,
+                    attn_drop_rate=attn_drop_rate,
+                    drop_path_rate=drop_path_rate * (first_block + j) / max(num_blocks - 1, 1),
+                    act_cfg=act_cfg,
+                    norm_cfg=norm_cfg,
+                    with_cp=with_cp,
+                )
+                for j in range(depth)
+            ]
+            first_block += depth
+            merging = None
+            if i < self.num_layers - 1:
+                merging = PatchMerging(embed_dims=self.embed_dims * 2**i, norm_cfg=norm_cfg)
+            self.layers.append(SwinStage(blocks, self.window_size, merging))
+        for i in self.out_indices:
+            merged = out_after_downsample and i < self.num_layers - 1
+            self.add_module(
+                f'norm{i}', build_norm_layer(norm_cfg, self.embed_dims * 2 ** (i + merged))[1]
+            )
+        self._freeze_stages()
+
+        self.schedule = PruningSchedule()
+        self.set_pruner(pruner or dict(type='STAPruner'))
+        self.set_schedule(schedule)
+
+    @property
+    def merged_blocks(self) -> tuple[int, ...]:
+        """0-based index of the last block of every Swin stage that is merged."""
+        return tuple(end - 1 for end in accumulate(self.depths[:-1]))
+
+    def parse_schedule(self, schedule: Any) -> PruningSchedule:
+        """Parse a schedule and check what does not depend on the clip.
+
+        Raises:
+            ScheduleError: it does not fit this model.
+        """
+        parsed = parse_grid_schedule(schedule, merged_blocks=self.merged_blocks)
+        if parsed.active and (
+            self.out_indices != (self.num_layers - 1,) or self.out_after_downsample
+        ):
+            raise ScheduleError(
+                f'tokens can only be dropped where the last stage alone is returned: '
+                f'out_indices=({self.num_layers - 1},) and out_after_downsample=False'
+            )
+        return parsed
+
+    def check_pruner(self, pruner: Any) -> None:
+        """Raise ScheduleError for pruners that merge: a grid has no place for merged tokens."""
+        if pruner.merges:
+            raise ScheduleError(
+                f'{type(pruner).__name__} merges tokens, which have no place on the grid of '
+                f'{type(self).__name__}: use a pruner that drops, such as STAPruner'
+            )
+
+    def token_grid(self, clip_shape: tuple[int, int, int, int]) -> Size:
+        """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
+        return tuple(ceil(n / p) for n, p in zip(clip_shape[1:], self.patch_size, strict=True))
+
+    def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+        """Tokens per clip right after each pruning stage; the next merging fills its grid again."""
+        grids = self._merged_grids(self.token_grid(clip_shape))
+        left = []
+        for stage in fit_to_grids(self.schedule, grids).stages:
+            frames, rows, columns = grids[stage.after_block]
+            left.append(frames * (rows * columns - stage.num_drop))
+        return left
+
+    def forward(
+        self, x: Tensor, return_kept: bool = False
+    ) -> Tensor | tuple[Tensor, ...] | tuple[Tensor, list[Tensor]]:
+        """Extract features.
+
+        Args:
+            x: (B, 3, frames, H, W).
+            return_kept: also return the kept indices of each pruning stage.
+
+        Returns:
+            (B, C, T, H', W'), or (B, C, T, K, 1) where K tokens of every frame were kept in the
+            last stage, in kept order; a tuple of them with several ``out_indices``. With
+            ``return_kept`` a pair of that and a list of (B, T*K_i) int64, positions in the full
+            T x H x W grid behind the merging.
+        """
+        embedded = self.pos_drop(self.patch_embed(x))
+        size = tuple(embedded.shape[2:])
+        grid = Grid(rearrange(embedded, 'b c t h w -> b (t h w) c').contiguous(), size)
+        schedule = fit_to_grids(self.schedule, self._merged_grids(size))
+        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
+        exact = not (schedule.active if self.fused_attention is None else self.fused_attention)
+        clip_ids = None
+        if schedule.active:
+            ids = clip_fingerprint if self.pruner.draws else _no_ids
+            clip_ids = ids(x)
+        outs, kept_per_stage = [], []
+        for i, layer in enumerate(self.layers):
+            index, stage = (0, None)
+            if layer.downsample is not None:
+                index, stage = stages.get(self.merged_blocks[i], (0, None))
+            prunes = stage is not None and stage.num_drop > 0
+            grid, features = layer(
+                grid, exact=exact, similarity=self.pruner.similarity if prunes else None
+            )
+            before = grid
+            if layer.downsample is not None:
+                grid = _merge(grid, layer.downsample)
+            if i in self.out_indices:
+                out = grid if self.out_after_downsample else before
+                outs.append(_feature_map(out, getattr(self, f'norm{i}')))
+            if prunes:
+                features = None if features is None else _mean_of_merged(before, features)
+                context = StageContext(
+                    stage_index=index,
+                    positions=_positions(grid),
+                    grid_size=grid.size[1:],
+                    clip_ids=clip_ids,
+                )
+                pruned = self.pruner(grid.tokens, features, stage, context)
+                sources = nearest_kept(pruned.kept, grid.size)
+                grid = Grid(pruned.tokens, grid.size, pruned.kept, sources)
+            if stage is not None:
+                kept_per_stage.append(_everything(grid) if grid.kept is None else grid.kept)
+        feature = outs[0] if len(outs) == 1 else tuple(outs)
+        return (feature, kept_per_stage) if return_kept else feature
+
+    def train(self, mode: bool = True) -> STASwinTransformer3D:
+        """Switch to training or evaluation; frozen stages stay in evaluation."""
+        super().train(mode)
+        self._freeze_stages()
+        return self
+
+    def _freeze_stages(self) -> None:
+        frozen = [self.patch_embed, self.pos_drop, *self.layers[: max(self.frozen_stages, 0)]]
+        for module in frozen if self.frozen_stages >= 0 else []:
+            module.eval()
+            module.requires_grad_(False)
+
+    def _merged_grids(self, size: Size) -> dict[int, Size]:
+        """The grid behind each block that a merging follows."""
+        grids = {}
+        for block in self.merged_blocks:
+            size = (size[0], ceil(size[1] / 2), ceil(size[2] / 2))
+            grids[block] = size
+        return grids
+
+
+def arch_settings(arch: str | dict[str, Any]) -> dict[str, Any]:
+    """Width, depths and heads of an architecture, mmaction2's names for them.
+
+    Raises:
+        ValueError: unknown, or not four (at most) stages of both depths and heads.
+    """
+    known = SwinTransformer3D.arch_zoo
+    if isinstance(arch, str):
+        if arch.lower() not in known:
+            raise ValueError(f'arch must be one of {sorted(known)} or a dict, got {arch!r}')
+        return known[arch.lower()]
+    keys = {'embed_dims', 'depths', 'num_heads'}
+    if not isinstance(arch, dict) or set(arch) != keys:
+        raise ValueError(f'arch must be a name or a dict with the keys {sorted(keys)}, got {arch}')
+    depths, heads = arch['depths'], arch['num_heads']
+    if len(depths) != len(heads) or not 1 <= len(depths) <= 4:
+        raise ValueError(
+            f'arch needs one to four stages, depths as many as num_heads, got {depths} and {heads}'
+        )
+    for i, num_heads in enumerate(heads):
+        if arch['embed_dims'] * 2**i % num_heads:
+            raise ValueError(
+                f'arch: width {arch["embed_dims"] * 2**i} of stage {i + 1} is no multiple of '
+                f'{num_heads} heads'
+            )
+    return arch
+
+
+def _triple(value: int | Sequence[int], name: str) -> Size:
+    triple = (value,) * 3 if isinstance(value, int) else tuple(value)
+    if len(triple) != 3 or not all(isinstance(n, int) and n > 0 for n in triple):
+        raise ValueError(f'{name} must be three whole numbers of at least 1, got {value!r}')
+    return triple
+
+
+def _merge(grid: Grid, merging: nn.Module) -> Grid:
+    """Fill the grid and merge 2 x 2 neighbours of each frame."""
+    frames, rows, columns = grid.size
+    filled = grid.filled(grid.tokens)
+    merged = merging(rearrange(filled, 'b (t h w) c -> b t h w c', t=frames, h=rows))
+    return Grid(merged.flatten(1, 3), tuple(merged.shape[1:4]))
+
+
+def _mean_of_merged(grid: Grid, features: Tensor) -> Tensor:
+    """Mean of the (up to 2 x 2) positions that became one token: (B, L, D) to (B, T*h*w, D)."""
+    frames, rows, columns = grid.size
+    maps = rearrange(
+        grid.filled(features), 'b (t h w) d -> (b t) d h w', t=frames, h=rows, w=columns
+    )
+    maps = F.avg_pool2d(maps.float(), 2, ceil_mode=True, count_include_pad=False)
+    return rearrange(maps, '(b t) d h w -> b (t h w) d', t=frames)
+
+
+def _feature_map(grid: Grid, norm: nn.Module) -> Tensor:
+    """(B, C, T, H, W), or (B, C, T, K, 1) of a pruned grid."""
+    tokens = norm(grid.tokens)
+    if grid.kept is not None:
+        return rearrange(tokens, 'b (t k) c -> b c t k 1', t=grid.size[0]).contiguous()
+    _, rows, columns = grid.size
+    return rearrange(tokens, 'b (t h w) c -> b c t h w', h=rows, w=columns).contiguous()
+
+
+def _positions(grid: Grid) -> Tensor:
+    """(B, T*H*W) row * W + column of every token of a full grid."""
+    frames, rows, columns = grid.size
+    place = torch.arange(rows * columns, device=grid.tokens.device)
+    return place.repeat(frames).expand(len(grid.tokens), -1)
+
+
+def _everything(grid: Grid) -> Tensor:
+    batch, length = grid.tokens.shape[:2]
+    return torch.arange(length, device=grid.tokens.device).repeat(batch, 1)
+
+
+def _no_ids(clip: Tensor) -> Tensor:
+    return torch.zeros(len(clip), dtype=torch.int64, device=clip.device)

@@ -1,0 +1,47 @@
+"""Fill a pruned grid again: every dropped position takes its nearest kept token of the same frame.
+
+Window attention and patch merging need full grids (STA on VideoSwin, section 3.3 of the paper).
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+def nearest_kept(kept: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """Which kept token every position of the grid shows.
+
+    The distance is Euclidean inside a frame; of equally near tokens the one with the smallest
+    flattened index is taken. A kept position shows itself.
+
+    Args:
+        kept: (B, T*K) int64 positions in the flattened grid, frames in natural order, K of each.
+        grid: (T, H, W).
+
+    Returns:
+        (B, T*H*W) int64 places in the list of kept tokens.
+    """
+    frames, height, width = grid
+    num_positions = height * width
+    batch, length = kept.shape
+    in_frame = rearrange(kept % num_positions, 'b (t k) -> (b t) k', t=frames)
+    # A key orders by distance first and flattened index second; this one means "nothing here".
+    nothing = (height**2 + width**2) * num_positions
+    keys = torch.full((len(in_frame), num_positions), nothing, device=kept.device)
+    keys = keys.scatter(1, in_frame, in_frame)
+    # Squared distances add up over the two axes: nearest in its row first, then over the rows.
+    columns, rows = _squared_distances(width, kept.device), _squared_distances(height, kept.device)
+    keys = rearrange(keys, 'f (h w) -> f h 1 w', h=height) + columns * num_positions
+    keys = rearrange(keys.amin(-1), 'f h w -> f 1 h w') + rows.unsqueeze(-1) * num_positions
+    nearest = keys.amin(2).flatten(1) % num_positions
+    place = torch.arange(length, device=kept.device).reshape(frames, -1).repeat(batch, 1)
+    places = torch.zeros_like(nearest).scatter(1, in_frame, place)
+    return rearrange(places.gather(1, nearest), '(b t) n -> b (t n)', b=batch)
+
+
+def _squared_distances(size: int, device: torch.device) -> Tensor:
+    """(size, size) int64 squared differences of the coordinates 0 to size - 1."""
+    coordinate = torch.arange(size, device=device)
+    return (coordinate[:, None] - coordinate) ** 2
