@@ -78,7 +78,7 @@ def count_costs(
     for variant in variants:
         with model.backbone.using(variant):
             macs = count_macs(whole, (1, *clip_shape))
-            num_tokens = prod(model.backbone.token_grid(clip_shape))
+            num_tokens = model.backbone.num_tokens(clip_shape)
             left = model.backbone.tokens_after_stages(clip_shape)
         costs.append(Cost(num_tokens, tuple(left), macs / 1e9, num_parameters))
     return costs

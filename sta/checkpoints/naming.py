@@ -37,8 +37,19 @@ _MMACTION2_TABLE = (
     (r'^(?:module\.|_orig_mod\.)+', ''),
     (r'^(patch_embed\.|blocks\.|fc_norm\.|norm\.|pos_embed$)', r'backbone.\1'),
 )
+_VIDEOSWIN_TABLE = (
+    (r'^(?:module\.|_orig_mod\.)+', ''),
+    (r'^(patch_embed\.|layers\.|norm\d?\.)', r'backbone.\1'),
+    # The authors' model ends in one norm; mmaction2's has one per stage that it returns.
+    (r'^backbone\.norm\.', 'backbone.norm3.'),
+)
 
 NAMINGS = (
+    Naming(
+        'VideoSwin (its authors or mmaction2)',
+        r'layers\.\d+\.blocks\.\d+\.attn\.relative_position_bias_table',
+        _VIDEOSWIN_TABLE,
+    ),
     Naming('VideoMAE (authors of VideoMAE and STA)', r'blocks\.\d+\.mlp\.fc1\.', _VIDEOMAE_TABLE),
     Naming('mmaction2', r'blocks\.\d+\.mlp\.layers\.', _MMACTION2_TABLE),
 )

@@ -58,7 +58,7 @@ class ProtocolSampleFrames(BaseTransform):
     frame_interval, num_clips.
 
     Args:
-        protocol: 'videomae_k400' or 'videomae_ssv2'.
+        protocol: 'videomae_k400', 'videomae_ssv2', 'videoswin_k400' or 'videoswin_ssv2'.
         num_clips: temporal clips.
         clip_len: frames of a clip.
     """

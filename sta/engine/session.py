@@ -39,7 +39,8 @@ def build_model(config: Config) -> nn.Module:
         backbone = MODELS.get(config.model.backbone.type)
         if backbone is not None and not hasattr(backbone, 'using'):
             raise ConfigError(
-                f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer'
+                f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer '
+                f'or STASwinTransformer3D'
             )
         return MODELS.build(config.model)
 
@@ -184,12 +185,7 @@ def _check_labels(dataset: Any, model: nn.Module) -> None:
 
 def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
     """(3, frames, H, W) of one view, the size the backbone was built for."""
-    return (
-        backbone.patch_embed.projection.in_channels,
-        backbone.num_frames,
-        backbone.img_size,
-        backbone.img_size,
-    )
+    return (backbone.in_channels, backbone.num_frames, backbone.img_size, backbone.img_size)
 
 
 def views_per_video(config: Config) -> int:

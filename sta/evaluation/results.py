@@ -16,7 +16,7 @@ class Cost:
     """What one variant costs, known before any data is read.
 
     Attributes:
-        num_tokens: tokens per clip before the first stage.
+        num_tokens: tokens per clip that reach the head when none is dropped.
         tokens_after_stages: tokens per clip left after each pruning stage; empty when none prunes.
         gflops_per_view: 1e9 multiply-accumulates of backbone and head for one view.
         num_parameters: parameters of the whole model.

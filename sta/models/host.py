@@ -1,25 +1,36 @@
-"""mmaction2's own backbone with the weights of ours, to be compared with."""
+"""mmaction2's own backbones with the weights of ours, to be compared with."""
 
 from __future__ import annotations
 
-from mmaction.models import VisionTransformer
+from mmaction.models import SwinTransformer3D, VisionTransformer
 from torch import nn
 
+from .sta_swin import STASwinTransformer3D
 from .sta_vit import STAVisionTransformer
 
 
-def host_backbone(backbone: STAVisionTransformer) -> nn.Module:
-    """mmaction2's VisionTransformer on the same weights, dtype and device; unpruned.
+def host_backbone(backbone: STAVisionTransformer | STASwinTransformer3D) -> nn.Module:
+    """mmaction2's backbone on the same weights, dtype and device; unpruned.
 
     Args:
         backbone: ours; both then share no memory.
     """
+    build = _swin if isinstance(backbone, STASwinTransformer3D) else _vit
+    host = build(backbone)
+    host.load_state_dict(backbone.state_dict())
+    parameter = next(backbone.parameters())
+    host.to(parameter.device, parameter.dtype)
+    host.train(backbone.training)  # SwinTransformer3D.train returns nothing
+    return host
+
+
+def _vit(backbone: STAVisionTransformer) -> nn.Module:
     first = backbone.blocks[0]
     gamma = first.gamma_1
-    host = VisionTransformer(
+    return VisionTransformer(
         img_size=backbone.img_size,
         patch_size=backbone.patch_size,
-        in_channels=backbone.patch_embed.projection.in_channels,
+        in_channels=backbone.in_channels,
         embed_dims=backbone.embed_dims,
         depth=backbone.depth,
         num_heads=first.attn.num_heads,
@@ -33,6 +44,21 @@ def host_backbone(backbone: STAVisionTransformer) -> nn.Module:
         use_mean_pooling=backbone.fc_norm is not None,
         return_feat_map=backbone.return_feat_map,
     )
-    host.load_state_dict(backbone.state_dict())
-    parameter = next(backbone.parameters())
-    return host.to(parameter.device, parameter.dtype).train(backbone.training)
+
+
+def _swin(backbone: STASwinTransformer3D) -> nn.Module:
+    first = backbone.layers[0].blocks[0]
+    return SwinTransformer3D(
+        dict(
+            embed_dims=backbone.embed_dims, depths=backbone.depths, num_heads=backbone.num_heads
+        ),
+        pretrained2d=False,
+        patch_size=backbone.patch_size,
+        in_channels=backbone.in_channels,
+        window_size=backbone.window_size,
+        mlp_ratio=first.mlp.fc1.out_features / backbone.embed_dims,
+        qkv_bias=first.attn.qkv.bias is not None,
+        patch_norm=backbone.patch_embed.norm is not None,
+        out_indices=backbone.out_indices,
+        out_after_downsample=backbone.out_after_downsample,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from math import ceil
+from math import ceil, prod
 from typing import Any, NamedTuple
 
 import torch
@@ -141,6 +141,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
             frame, one for each merging, or a list of dict(after_block=, num_drop=, backward=).
         pruner: how it is chosen, settings of a registered pruner; default
             dict(type='STAPruner', first_frame='tome_rounds', similarity='key', score='product').
+        num_frames: frames of the clips that costs are counted for; others run, too.
+        img_size: rows and columns of those clips.
         fused_attention: run attention in fused kernels. Default None: where tokens are dropped, so
             that without pruning the result is mmaction2's to the last bit.
         init_cfg: mmengine's initialisation.
@@ -175,6 +177,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         out_after_downsample: bool = False,
         schedule: Any = None,
         pruner: Any = None,
+        num_frames: int = 32,
+        img_size: int = 224,
         fused_attention: bool | None = None,
         init_cfg: Any = None,
     ) -> None:
@@ -184,6 +188,9 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         self.depths: tuple[int, ...] = tuple(settings['depths'])
         self.num_heads: tuple[int, ...] = tuple(settings['num_heads'])
         self.num_layers = len(self.depths)
+        self.in_channels = in_channels
+        self.num_frames = num_frames
+        self.img_size = img_size
         self.window_size = _triple(window_size, 'window_size')
         self.patch_size = _triple(patch_size, 'patch_size')
         self.out_indices = tuple(out_indices)
@@ -276,6 +283,11 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
     def token_grid(self, clip_shape: tuple[int, int, int, int]) -> Size:
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
         return tuple(ceil(n / p) for n, p in zip(clip_shape[1:], self.patch_size, strict=True))
+
+    def num_tokens(self, clip_shape: tuple[int, int, int, int]) -> int:
+        """Tokens that reach the head when none is dropped: those of the last Swin stage."""
+        size = self.token_grid(clip_shape)
+        return prod([size, *self._merged_grids(size).values()][-1])
 
     def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
         """Tokens per clip right after each pruning stage; the next merging fills its grid again."""

@@ -126,6 +126,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
                 f'num_frames {num_frames} of tubelet_size {tubelet_size}'
             )
         norm_cfg = norm_cfg or dict(type='LN', eps=1e-6)
+        self.in_channels = in_channels
         self.embed_dims = embed_dims
         self.depth = depth
         self.patch_size = patch_size
@@ -202,9 +203,13 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         _, frames, height, width = clip_shape
         return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
 
+    def num_tokens(self, clip_shape: tuple[int, int, int, int]) -> int:
+        """Tokens that reach the head when none is dropped, for a clip of (3, frames, H, W)."""
+        return prod(self.token_grid(clip_shape))
+
     def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
         """Tokens per clip left after each pruning stage, for a clip of (3, frames, H, W)."""
-        return self.schedule.tokens_after_stages(prod(self.token_grid(clip_shape)))
+        return self.schedule.tokens_after_stages(self.num_tokens(clip_shape))
 
     def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.

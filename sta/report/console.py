@@ -45,7 +45,7 @@ def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = ''
     names, found = [name for name, _ in costs], [cost for _, cost in costs]
     per_view = [cost.gflops_per_view for cost in found]
     columns = {
-        'tokens\nbefore': whole([cost.num_tokens for cost in found]),
+        'tokens\nunpruned': whole([cost.num_tokens for cost in found]),
         'tokens after\neach stage': [_stages(cost) for cost in found],
         'GFLOPs\n/view': scaled(per_view),
         'GFLOPs\n/video': scaled([views * gflops for gflops in per_view]),

@@ -18,6 +18,8 @@ from sta.pruning import Variant
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
+VIT_CONFIGS = [name for name in CONFIGS if '_vit' in name]
+SWIN_CONFIGS = [name for name in CONFIGS if '_swin' in name]
 SIZES = {'_s': 's', '': 'b', '_l': 'l', '_h': 'h'}
 CLASSES = {'k400': 400, 'ssv2': 174}
 PUBLISHED = [(size, data) for size in SIZES for data in CLASSES]

@@ -10,7 +10,7 @@ from sta.analysis import count_costs
 from sta.engine.session import clip_shape
 from sta.pruning import Variant
 from tests.analysis.closed_form import MEASURED, ViT
-from tests.configs.shipped import CONFIGS, SIZES, config_of, model_of, variants_of
+from tests.configs.shipped import SIZES, VIT_CONFIGS, config_of, model_of, variants_of
 
 
 def closed_form(backbone: Any, classes: int) -> ViT:
@@ -27,7 +27,7 @@ def closed_form(backbone: Any, classes: int) -> ViT:
     )
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+@pytest.mark.parametrize('name', VIT_CONFIGS)
 def test_the_cost_of_every_schedule(name) -> None:
     config, model = config_of(name), model_of(name)
     vit = closed_form(config.model.backbone, config.model.cls_head.num_classes)

@@ -112,9 +112,24 @@ def test_classes_views_and_protocol(size, data) -> None:
     assert config.test_dataloader.dataset.data_prefix.video.startswith(folder)
 
 
-@pytest.mark.parametrize('size, data', PUBLISHED)
-def test_pixels_are_normalised_as_those_of_imagenet(size, data) -> None:
-    settings = config_of(f'sta_vit{size}_{data}').model.data_preprocessor
+@pytest.mark.parametrize('data, num_clips', [('k400', 4), ('ssv2', 1)])
+def test_views_and_protocol_of_videoswin(data, num_clips) -> None:
+    config = config_of(f'sta_swin_{data}')
+    assert config.model.cls_head.num_classes == CLASSES[data]
+    assert views_per_video(config) == 3 * num_clips
+    steps = {step.type: step for step in config.test_dataloader.dataset.pipeline}
+    sampler = steps['ProtocolSampleFrames']
+    assert (sampler.protocol, sampler.num_clips, sampler.clip_len) == (
+        f'videoswin_{data}',
+        num_clips,
+        32,
+    )
+    assert list(config.model.backbone.window_size) == [8 if data == 'k400' else 16, 7, 7]
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_pixels_are_normalised_as_those_of_imagenet(name) -> None:
+    settings = config_of(name).model.data_preprocessor
     mean = [255 * share for share in (0.485, 0.456, 0.406)]
     std = [255 * share for share in (0.229, 0.224, 0.225)]
     assert settings.mean == pytest.approx(mean) and settings.std == pytest.approx(std)

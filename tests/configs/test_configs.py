@@ -23,6 +23,7 @@ from tests.configs.shipped import (
 
 def test_the_configs_of_the_paper_are_there() -> None:
     assert {f'sta_vit{size}_{data}' for size, data in PUBLISHED} <= set(CONFIGS)
+    assert {'sta_swin_t_k400', 'sta_swin_s_k400', 'sta_swin_k400', 'sta_swin_ssv2'} <= set(CONFIGS)
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.datasets.sampling import PROTOCOLS, videomae_k400_indices, videomae_ssv2_indices
+from sta.datasets.sampling import (
+    PROTOCOLS,
+    videomae_k400_indices,
+    videomae_ssv2_indices,
+    videoswin_k400_indices,
+    videoswin_ssv2_indices,
+)
 
 GOLDEN = Path(__file__).resolve().parents[2] / '../shared/golden/sampling.npz'
 LENGTHS = [*range(1, 71), 75, 97, 100, 128, 149, 150, 250, 299, 300, 301, 499, 997, 1800, 3001]
@@ -37,21 +43,46 @@ def slow_ssv2(num_frames: int, num_clips: int = 2, clip_len: int = 16) -> list:
     return [[values[i] for i in range(c, 2 * clip_len, 2)] for c in range(num_clips)]
 
 
-@pytest.mark.parametrize('protocol, num_clips', [('videomae_k400', 5), ('videomae_ssv2', 2)])
-def test_published_indices_of_every_length(protocol, num_clips) -> None:
+def slow_swin_k400(num_frames: int, num_clips: int = 4, clip_len: int = 32, stride: int = 2):
+    """a = (n - 63) / 4; start int(i a + a / 2), 0 in short videos; start + 0, 2, ... modulo n."""
+    span = clip_len * stride - 1
+    a = (num_frames - span) / num_clips
+    starts = [int(i * a + a / 2) if num_frames > span else 0 for i in range(num_clips)]
+    return [[(start + stride * x) % num_frames for x in range(clip_len)] for start in starts]
+
+
+def slow_swin_ssv2(num_frames: int, num_clips: int = 1, clip_len: int = 32) -> list:
+    """s = (n - 1) / 32; (round(s i) + round(s (i + 1))) // 2; Python rounds half to even, too."""
+    s = (num_frames - 1) / clip_len
+    return [[(round(s * i) + round(s * (i + 1))) // 2 for i in range(clip_len)]]
+
+
+GOLDEN_NAMES = {
+    'videomae_k400': ('videomae_k400', 5, 16),
+    'videomae_ssv2': ('videomae_ssv2', 2, 16),
+    'videoswin_k400': ('swin_k400', 4, 32),
+    'videoswin_ssv2': ('swin_ssv2', 1, 32),
+}
+
+
+@pytest.mark.parametrize('protocol', GOLDEN_NAMES)
+def test_published_indices_of_every_length(protocol) -> None:
     if not GOLDEN.exists():
         pytest.skip(f'no ground truth at {GOLDEN}')
     golden = np.load(GOLDEN)
     assert len(golden['lengths']) > 400
-    for num_frames, expected in zip(golden['lengths'], golden[protocol]):
-        found = PROTOCOLS[protocol](int(num_frames), num_clips=num_clips)
+    name, num_clips, clip_len = GOLDEN_NAMES[protocol]
+    for num_frames, expected in zip(golden['lengths'], golden[name]):
+        found = PROTOCOLS[protocol](int(num_frames), num_clips=num_clips, clip_len=clip_len)
         np.testing.assert_array_equal(found, expected, err_msg=f'{num_frames} frames')
 
 
 @pytest.mark.parametrize(
     'fast, slow, num_clips',
     [(videomae_k400_indices, slow_k400, n) for n in (2, 3, 5, 7, 10)]
-    + [(videomae_ssv2_indices, slow_ssv2, n) for n in (1, 2)],
+    + [(videomae_ssv2_indices, slow_ssv2, n) for n in (1, 2)]
+    + [(videoswin_k400_indices, slow_swin_k400, n) for n in (1, 4, 10)]
+    + [(videoswin_ssv2_indices, slow_swin_ssv2, 1)],
 )
 @pytest.mark.parametrize('clip_len', [8, 16, 32])
 def test_against_the_formulas(fast, slow, num_clips, clip_len) -> None:
@@ -101,7 +132,9 @@ def test_no_index_lies_outside_the_video_or_goes_back_in_time(protocol) -> None:
     for num_frames in LENGTHS:
         found = PROTOCOLS[protocol](num_frames)
         assert found.min() >= 0 and found.max() < num_frames
-        assert (np.diff(found, axis=1) >= 0).all()
+        # VideoSwin starts short videos again from their first frame.
+        loops = protocol == 'videoswin_k400' and num_frames < 64
+        assert loops or (np.diff(found, axis=1) >= 0).all()
 
 
 def test_a_number_of_clips_the_ssv2_protocol_lacks() -> None:

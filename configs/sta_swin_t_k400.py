@@ -1,0 +1,7 @@
+# STA on VideoSwin-T, Kinetics-400.
+#   python tools/test.py configs/sta_swin_t_k400.py ckpt.pth
+_base_ = 'sta_swin_k400.py'
+model = dict(
+    backbone=dict(arch='tiny', drop_path_rate=0.1),
+    cls_head=dict(in_channels=768),
+)
