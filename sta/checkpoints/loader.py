@@ -16,6 +16,8 @@ from .naming import recognise, rename
 from .reader import CheckpointError, find_tensors, read_state_dict
 
 _SIZES = {(384, 12): '_s', (768, 12): '', (1024, 24): '_l', (1280, 32): '_h'}
+_SWIN_SIZES = {(96, (2, 2, 6, 2)): '_t', (96, (2, 2, 18, 2)): '_s', (128, (2, 2, 18, 2)): ''}
+_SWIN_CONFIGS = ('_t_k400', '_s_k400', '_k400', '_ssv2')
 _DATA_SETS = {400: 'k400', 174: 'ssv2'}
 
 
@@ -53,8 +55,8 @@ def load_checkpoint(
 ) -> LoadReport:
     """Load weights from a file or a state dict, whichever known names they carry.
 
-    Known are mmaction2's names and those of the authors of VideoMAE and STA, in a recognizer or a
-    bare backbone. A file is never executed, see :func:`read_state_dict`.
+    Known are mmaction2's names and those of the authors of VideoMAE, STA and VideoSwin, in a
+    recognizer or a bare backbone. A file is never executed, see :func:`read_state_dict`.
 
     Args:
         model: a recognizer (with ``backbone`` and ``cls_head``) or a bare backbone, which ignores
@@ -76,8 +78,8 @@ def load_checkpoint(
     if naming is None:
         names = ', '.join(sorted(given)[:4])
         raise CheckpointError(
-            f'{where}: its names ({names}, ...) are of no known kind; known are VideoMAE / STA '
-            f'authors and mmaction2'
+            f'{where}: its names ({names}, ...) are of no known kind; known are the '
+            f'authors of VideoMAE, STA and VideoSwin, and mmaction2'
         )
     renamed = rename(given, naming, where)
     unused: tuple[str, ...] = ()
@@ -163,6 +165,8 @@ def _hint(given: Mapping[str, Tensor]) -> str:
     """What the checkpoint seems to be, from the shapes of its weights."""
     if any(name.startswith('decoder.') for name in given):
         return '. It is a pre-training checkpoint with a decoder: use the fine-tuned one'
+    if any('relative_position_bias_table' in name for name in given):
+        return _swin_hint(given)
     blocks = [int(m[1]) for m in (re.search(r'blocks\.(\d+)\.', name) for name in given) if m]
     width = next((t.shape[0] for n, t in given.items() if n.endswith('attn.proj.bias')), None)
     classes = next((t.shape[0] for n, t in given.items() if n.endswith('fc_cls.bias')), None)
@@ -174,4 +178,21 @@ def _hint(given: Mapping[str, Tensor]) -> str:
     size, data = _SIZES.get((width, depth)), _DATA_SETS.get(classes)
     if size is not None and data:
         text += f': configs/sta_vit{size}_{data}.py would fit'
+    return text
+
+
+def _swin_hint(given: Mapping[str, Tensor]) -> str:
+    places = [re.search(r'layers\.(\d+)\.blocks\.(\d+)\.', name) for name in given]
+    blocks = {(int(place[1]), int(place[2])) for place in places if place}
+    stages = range(max(stage for stage, _ in blocks) + 1)
+    depths = tuple(len([1 for stage, _ in blocks if stage == i]) for i in stages)
+    width = next((t.shape[0] for n, t in given.items() if n.endswith('patch_embed.proj.bias')), 0)
+    rows = next(t.shape[0] for n, t in given.items() if n.endswith('bias_table'))
+    classes = next((t.shape[0] for n, t in given.items() if n.endswith('fc_cls.bias')), None)
+    text = f'. It holds {"-".join(map(str, depths))} blocks of a VideoSwin of width {width}'
+    text += f', {rows} relative positions in a window'
+    text += f' and {classes} classes' if classes else ''
+    fitting = f'{_SWIN_SIZES.get((width, depths), "?")}_{_DATA_SETS.get(classes, "?")}'
+    if fitting in _SWIN_CONFIGS:
+        text += f': configs/sta_swin{fitting}.py would fit'
     return text

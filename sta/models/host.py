@@ -49,9 +49,7 @@ def _vit(backbone: STAVisionTransformer) -> nn.Module:
 def _swin(backbone: STASwinTransformer3D) -> nn.Module:
     first = backbone.layers[0].blocks[0]
     return SwinTransformer3D(
-        dict(
-            embed_dims=backbone.embed_dims, depths=backbone.depths, num_heads=backbone.num_heads
-        ),
+        dict(embed_dims=backbone.embed_dims, depths=backbone.depths, num_heads=backbone.num_heads),
         pretrained2d=False,
         patch_size=backbone.patch_size,
         in_channels=backbone.in_channels,
