@@ -2,7 +2,7 @@
 #   python tools/train.py configs/train_sta_vit_motions_easy.py --amp bf16
 _base_ = 'train_sta_vit_motions.py'
 train_dataloader = dict(dataset=dict(ann_file='data/motions/train_easy.txt'))
-train_cfg = dict(max_epochs=4)
+train_cfg = dict(max_epochs=6)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=100),
 ]

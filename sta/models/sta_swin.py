@@ -135,7 +135,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         patch_norm: normalise the embedding.
         frozen_stages: stages that do not train: 0 for the embedding, 1 with the first stage, ...
         with_cp: recompute activations in the backward pass, to save memory.
-        out_indices: Swin stages whose normalised output is returned.
+        out_indices: Swin stages whose normalised output is returned; default the last.
         out_after_downsample: return them after the merging; tokens cannot be dropped then.
         schedule: what is dropped: None, an int (the paper's r1 for 224 x 224), a list of drops per
             frame, one for each merging, or a list of dict(after_block=, num_drop=, backward=).
@@ -173,7 +173,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         patch_norm: bool = True,
         frozen_stages: int = -1,
         with_cp: bool = False,
-        out_indices: Sequence[int] = (3,),
+        out_indices: Sequence[int] | None = None,
         out_after_downsample: bool = False,
         schedule: Any = None,
         pruner: Any = None,
@@ -193,6 +193,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         self.img_size = img_size
         self.window_size = _triple(window_size, 'window_size')
         self.patch_size = _triple(patch_size, 'patch_size')
+        if out_indices is None:
+            out_indices = (self.num_layers - 1,)
         self.out_indices = tuple(out_indices)
         self.out_after_downsample = out_after_downsample
         self.frozen_stages = frozen_stages

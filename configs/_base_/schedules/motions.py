@@ -1,5 +1,5 @@
 # AdamW, one epoch of warm-up, cosine: the recipe of the embedded models.
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=10, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1)
 val_cfg = dict(type='ValLoop')
 val_evaluator = dict(type='AccMetric')
 optim_wrapper = dict(
@@ -12,8 +12,8 @@ param_scheduler = [
     dict(
         type='CosineAnnealingLR',
         begin=1,
-        end=10,
-        T_max=9,
+        end=12,
+        T_max=11,
         eta_min=1e-6,
         by_epoch=True,
         convert_to_iter_based=True,

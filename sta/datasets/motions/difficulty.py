@@ -18,15 +18,15 @@ class Difficulty:
     # The motion that decides the class.
     shift: Range = (0.32, 0.52)  # horizontal and vertical: way of the object's centre
     zoom: Range = (1.7, 2.5)  # approaching: last side / first side
-    turn_degrees: Range = (90.0, 170.0)
-    meet_shift: Range = (0.32, 0.45)  # meeting: loss of distance between the two centres
+    turn_degrees: Range = (120.0, 240.0)
+    meet_shift: Range = (0.34, 0.46)  # meeting: loss of distance between the two centres
     meet_share: Range = (0.35, 0.65)  # share of that loss that the first object walks
 
     # Objects. They are lit, the background is dimmer: the ranges overlap a little.
     object_value: Range = (110.0, 245.0)  # brightest channel of a colour
     background_value: Range = (30.0, 140.0)
-    side: Range = (0.24, 0.42)
-    meet_side: Range = (0.20, 0.30)  # also the side of the still companion in the other classes
+    side: Range = (0.32, 0.50)
+    meet_side: Range = (0.26, 0.36)  # also the side of the still companion in the other classes
     contrast: Range = (0.5, 1.0)  # of the object's colours against the background's mean
     # A second large object, nearly still, in the classes of a single one.
     companion_probability: float = 0.35
@@ -56,9 +56,14 @@ class Difficulty:
     flicker: float = 0.03  # standard deviation of the brightness gain of a frame
 
 
-# The first lesson: the same motions of bright objects, alone before a dark and still background. A
-# transformer that starts from random weights stays at chance for very long without it.
+# The first lesson: the same motions, wider and of larger, brighter objects, alone before a dark and
+# still background. A transformer that starts from random weights stays at chance for very long
+# without it, and learns to tell turns and meetings from their reverse only on large objects.
 EASY = Difficulty(
+    turn_degrees=(150.0, 300.0),
+    meet_shift=(0.45, 0.60),
+    side=(0.45, 0.65),
+    meet_side=(0.30, 0.42),
     object_value=(180.0, 250.0),
     background_value=(5.0, 30.0),
     contrast=(0.9, 1.0),
