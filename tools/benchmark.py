@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sta.analysis import count_costs
+from sta.analysis.breakdown import time_by_part
 from sta.analysis.throughput import Timing, pruning_share, time_interleaved
 from sta.engine import expand_variants, parse_pruner_text, parse_schedule_text
 from sta.engine.command_line import run_command
@@ -23,7 +24,7 @@ from sta.engine.session import build_model, clip_shape
 from sta.engine.variant_loop import PRECISIONS, describe_hardware
 from sta.models.host import host_backbone
 from sta.pruning import Variant
-from sta.report import benchmark_table, print_table
+from sta.report import benchmark_table, breakdown_table, print_table
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -41,6 +42,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
+    parser.add_argument(
+        '--breakdown', action='store_true', help='also profile where the time goes (CPU only)'
+    )
     parser.add_argument('--rounds', type=int, default=10)
     parser.add_argument('--warm-up', type=int, default=2)
     parser.add_argument(
@@ -59,6 +63,8 @@ def benchmark(arguments: argparse.Namespace) -> None:
     if arguments.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: torch sees no GPU here')
     is_cuda = arguments.device == 'cuda'
+    if arguments.breakdown and is_cuda:
+        raise ConfigError('--breakdown profiles a CPU: leave --device cuda away')
     config = load_config(arguments.config, arguments.cfg_options)
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
@@ -106,6 +112,16 @@ def benchmark(arguments: argparse.Namespace) -> None:
         f'{hardware}, torch {torch.__version__}: medians of {arguments.rounds} interleaved rounds'
     )
     print_table(benchmark_table(rows, title=title))
+    if arguments.breakdown:
+        parts = {}
+        if arguments.vs:
+            parts['mmaction2'] = time_by_part(host, lambda: host(clip), rounds=arguments.rounds)
+        for variant in variants:
+            with backbone.using(variant):
+                parts[variant.name] = time_by_part(
+                    backbone, lambda: backbone(clip), rounds=arguments.rounds
+                )
+        print_table(breakdown_table(parts))
     if arguments.csv:
         write_csv(rows, Path(arguments.csv), title)
 

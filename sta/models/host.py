@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from mmaction.models import SwinTransformer3D, VisionTransformer
 from torch import nn
 
@@ -16,7 +18,9 @@ def host_backbone(backbone: STAVisionTransformer | STASwinTransformer3D) -> nn.M
         backbone: ours; both then share no memory.
     """
     build = _swin if isinstance(backbone, STASwinTransformer3D) else _vit
-    host = build(backbone)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='torch.meshgrid')  # the host's own call
+        host = build(backbone)
     host.load_state_dict(backbone.state_dict())
     parameter = next(backbone.parameters())
     host.to(parameter.device, parameter.dtype)

@@ -1,6 +1,6 @@
 """What an evaluation found, for people and for programs: tables, files and plots."""
 
-from .benchmark import benchmark_table
+from .benchmark import benchmark_table, breakdown_table
 from .console import accuracy_table, cost_table, print_accuracy_table, print_table
 from .plot import plot_accuracy_vs_gflops, save_figure
 from .writers import Scores, read_scores, write_results
@@ -9,6 +9,7 @@ __all__ = [
     'Scores',
     'accuracy_table',
     'benchmark_table',
+    'breakdown_table',
     'cost_table',
     'plot_accuracy_vs_gflops',
     'print_accuracy_table',

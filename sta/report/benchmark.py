@@ -35,5 +35,24 @@ def benchmark_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
     )
 
 
+def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> Table:
+    """Milliseconds of a forward by what they were spent on.
+
+    Args:
+        parts: of each contestant, see :func:`sta.analysis.breakdown.time_by_part`.
+    """
+    kinds = list(next(iter(parts.values())))
+    columns = [[_number(spent[kind], 1) for spent in parts.values()] for kind in kinds]
+    columns.append([_number(sum(spent.values()), 1) for spent in parts.values()])
+    return table_of_texts(
+        'variant',
+        list(parts),
+        [kind.replace(' ', '\n', 1) for kind in [*kinds, 'sum']],
+        columns,
+        'Where the time goes, ms',
+        'attention: without its linear layers. Profiled: the sum is a little above the time.',
+    )
+
+
 def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
     return '-' if value is None else f'{value * factor:.{digits}f}'

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sta.models import STASwinTransformer3D
+from sta.models.host import host_backbone
 from sta.pruning import ScheduleError, Variant
 from tests.models.small_swin import DROPS, PRUNERS, SMALL, small_swin
 from tests.models.small_vit import clips
@@ -145,3 +146,14 @@ def test_a_forward_pass_leaves_nothing_behind() -> None:
     assert torch.equal(numbers, torch.get_rng_state())
     assert {name: set(vars(module)) for name, module in model.named_modules()} == names
     assert torch.equal(first, output(model))
+
+
+def test_the_host_backbone_has_the_same_weights() -> None:
+    model = small_swin()
+    host = host_backbone(model)
+    with torch.no_grad():
+        assert torch.equal(host(CLIP), model(CLIP))
+    assert not host.training and all(
+        a.data_ptr() != b.data_ptr()
+        for a, b in zip(host.parameters(), model.parameters(), strict=True)
+    )
