@@ -6,7 +6,6 @@ python tools/benchmark.py configs/sta_vit_s_k400.py --schedules 0 64 --batch-siz
 from __future__ import annotations
 
 import argparse
-import csv
 import platform
 import sys
 from pathlib import Path
@@ -16,15 +15,21 @@ import torch
 
 from sta.analysis import count_costs
 from sta.analysis.breakdown import time_by_part
-from sta.analysis.throughput import Timing, pruning_share, time_interleaved
-from sta.engine import expand_variants, parse_pruner_text, parse_schedule_text
+from sta.analysis.throughput import pruning_share, time_interleaved
+from sta.engine import chosen_variants
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_model, clip_shape
 from sta.engine.variant_loop import PRECISIONS, describe_hardware
 from sta.models.host import host_backbone
 from sta.pruning import Variant
-from sta.report import benchmark_table, breakdown_table, print_table
+from sta.report import (
+    benchmark_rows,
+    benchmark_table,
+    breakdown_table,
+    print_table,
+    write_benchmark,
+)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -68,11 +73,8 @@ def benchmark(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
-    variants = expand_variants(
-        [parse_schedule_text(text) for text in arguments.schedules]
-        if arguments.schedules
-        else config.test_cfg.schedules,
-        [parse_pruner_text(arguments.pruner)],
+    variants = chosen_variants(
+        config.get('test_cfg', {}), schedules=arguments.schedules, pruners=[arguments.pruner]
     )
     costs = count_costs(model, variants, shape)
     dtype = PRECISIONS[arguments.dtype] or torch.float32
@@ -101,7 +103,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
                 backbone, lambda: backbone(clip), rounds=arguments.rounds, is_cuda=is_cuda
             )
     gflops = {v.name: cost.gflops_per_view for v, cost in zip(variants, costs, strict=True)}
-    rows = table_rows(timings, gflops, shares)
+    rows = benchmark_rows(timings, gflops, shares)
     hardware = (
         describe_hardware()
         if is_cuda
@@ -123,46 +125,7 @@ def benchmark(arguments: argparse.Namespace) -> None:
                 )
         print_table(breakdown_table(parts))
     if arguments.csv:
-        write_csv(rows, Path(arguments.csv), title)
-
-
-def table_rows(
-    timings: list[Timing], gflops: dict[str, float], shares: dict[str, float]
-) -> list[dict]:
-    """Figures of each contestant; speed-ups against the unpruned one and against mmaction2's."""
-    median = {timing.name: timing.median_s for timing in timings}
-    rows = []
-    for timing in timings:
-        low, high = timing.quartiles_s
-        name = timing.name
-        own = median.get('unpruned')
-        bound = gflops['unpruned'] / gflops[name] if {'unpruned', name} <= set(gflops) else None
-        rows.append(
-            {
-                'name': name,
-                'ms_median': 1e3 * timing.median_s,
-                'ms_quartile1': 1e3 * low,
-                'ms_quartile3': 1e3 * high,
-                'clips_per_s': timing.clips_per_s,
-                'gflops_per_view': gflops.get(name),
-                'speedup_vs_unpruned': own / timing.median_s if own else None,
-                'speedup_bound': bound,
-                'speedup_vs_mmaction2': median['mmaction2'] / timing.median_s
-                if 'mmaction2' in median
-                else None,
-                'pruning_share': shares.get(name),
-            }
-        )
-    return rows
-
-
-def write_csv(rows: list[dict], path: Path, title: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='') as file:
-        file.write(f'# {title}\n')
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+        write_benchmark(rows, Path(arguments.csv), title=title)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sta.analysis import count_costs
-from sta.engine import expand_variants, parse_pruner_text, parse_schedule_text
+from sta.engine import chosen_variants
 from sta.engine.command_line import run_command
 from sta.engine.config import load_config
 from sta.engine.session import build_model, clip_shape, views_per_video
@@ -42,14 +42,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def count(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
-    settings = config.get('test_cfg', {})
-    schedules = settings.get('schedules', [0])
-    if arguments.schedules:
-        schedules = [parse_schedule_text(text) for text in arguments.schedules]
-    pruners = settings.get('pruners', [dict(type='STAPruner')])
-    if arguments.pruners:
-        pruners = [parse_pruner_text(text) for text in arguments.pruners]
-    variants = expand_variants(schedules, pruners)
+    variants = chosen_variants(
+        config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
+    )
     with torch.device('meta'):  # shapes are all that counts: a ViT-H need not be filled
         model = build_model(config)
     costs = count_costs(model, variants, clip_shape(model.backbone))

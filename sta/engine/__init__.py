@@ -9,6 +9,7 @@ from .launch import LAUNCHERS, LaunchError, agree, start_processes  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
+    chosen_variants,
     expand_variants,
     parse_pruner_text,
     parse_schedule_text,
@@ -21,6 +22,7 @@ __all__ = [
     'VariantError',
     'VariantTestLoop',
     'agree',
+    'chosen_variants',
     'expand_variants',
     'parse_pruner_text',
     'parse_schedule_text',

@@ -58,6 +58,29 @@ def expand_variants(
     return variants
 
 
+def chosen_variants(
+    test_cfg: Mapping[str, Any], *, schedules: Sequence[str] | None, pruners: Sequence[str] | None
+) -> list[Variant]:
+    """Variants as typed on a command line, or where nothing was typed those of a config.
+
+    Args:
+        test_cfg: of the config; may say nothing of either.
+        schedules: see :func:`parse_schedule_text`.
+        pruners: see :func:`parse_pruner_text`.
+
+    Raises:
+        VariantError: as these and :func:`expand_variants` do.
+    """
+    return expand_variants(
+        [parse_schedule_text(text) for text in schedules]
+        if schedules
+        else test_cfg.get('schedules', [0]),
+        [parse_pruner_text(text) for text in pruners]
+        if pruners
+        else test_cfg.get('pruners', [dict(type='STAPruner')]),
+    )
+
+
 def pruner_name(pruner: Mapping[str, Any]) -> str:
     """'sta' for dict(type='STAPruner'), with settings that differ from the default in brackets."""
     if 'name' in pruner:

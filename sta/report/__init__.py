@@ -1,6 +1,6 @@
 """What an evaluation found, for people and for programs: tables, files and plots."""
 
-from .benchmark import benchmark_table, breakdown_table
+from .benchmark import benchmark_rows, benchmark_table, breakdown_table, write_benchmark
 from .console import accuracy_table, cost_table, print_accuracy_table, print_table
 from .plot import plot_accuracy_vs_gflops, save_figure
 from .writers import Scores, read_scores, write_results
@@ -8,6 +8,7 @@ from .writers import Scores, read_scores, write_results
 __all__ = [
     'Scores',
     'accuracy_table',
+    'benchmark_rows',
     'benchmark_table',
     'breakdown_table',
     'cost_table',
@@ -16,5 +17,6 @@ __all__ = [
     'print_table',
     'read_scores',
     'save_figure',
+    'write_benchmark',
     'write_results',
 ]

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from sta.analysis.throughput import Timing
+
 from .console import table_of_texts
+
+
+def benchmark_rows(
+    timings: Sequence[Timing], gflops: Mapping[str, float], shares: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Figures of each contestant; speed-ups against the unpruned one and against mmaction2's.
+
+    Args:
+        timings: of every contestant.
+        gflops: per view, of ours.
+        shares: of the forward spent in pruning stages, of ours.
+    """
+    median = {timing.name: timing.median_s for timing in timings}
+    rows = []
+    for timing in timings:
+        low, high = timing.quartiles_s
+        name = timing.name
+        own = median.get('unpruned')
+        bound = gflops['unpruned'] / gflops[name] if {'unpruned', name} <= set(gflops) else None
+        rows.append(
+            {
+                'name': name,
+                'ms_median': 1e3 * timing.median_s,
+                'ms_quartile1': 1e3 * low,
+                'ms_quartile3': 1e3 * high,
+                'clips_per_s': timing.clips_per_s,
+                'gflops_per_view': gflops.get(name),
+                'speedup_vs_unpruned': own / timing.median_s if own else None,
+                'speedup_bound': bound,
+                'speedup_vs_mmaction2': median['mmaction2'] / timing.median_s
+                if 'mmaction2' in median
+                else None,
+                'pruning_share': shares.get(name),
+            }
+        )
+    return rows
+
+
+def write_benchmark(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Write the figures as CSV under a comment line with the conditions.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w', newline='') as file:
+        file.write(f'# {title}\n')
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def benchmark_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
     """Median and quartiles of a forward, clips/s, and speed-ups.
 
     Args:
-        rows: figures of each contestant, see tools/benchmark.py.
+        rows: from :func:`benchmark_rows`.
         title: above the table.
     """
     columns = {

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from sta.engine import VariantError, expand_variants, parse_pruner_text, parse_schedule_text
+from sta.engine import (
+    VariantError,
+    chosen_variants,
+    expand_variants,
+    parse_pruner_text,
+    parse_schedule_text,
+)
 from sta.engine.variants import pruner_name
 from sta.pruning import Variant
 
@@ -176,3 +182,16 @@ def test_pruners_that_are_not_understood(text: str, said: str) -> None:
     with pytest.raises(VariantError) as refusal:
         parse_pruner_text(text)
     assert said in str(refusal.value)
+
+
+def test_what_is_typed_goes_before_the_config_and_that_before_the_defaults() -> None:
+    def names(test_cfg, schedules=None, pruners=None) -> list[str]:
+        found = chosen_variants(test_cfg, schedules=schedules, pruners=pruners)
+        return [variant.name for variant in found]
+
+    config = dict(schedules=[0, 8], pruners=[dict(type='RandomPruner')])
+    assert names({}) == ['unpruned']
+    assert names(config) == ['unpruned', 'random-8']
+    assert names(config, ['4']) == ['random-4']
+    assert names(config, None, ['sta', 'tome']) == ['unpruned', 'sta-8', 'tome-8']
+    assert names({}, ['4,2'], None) == ['sta-4,2']

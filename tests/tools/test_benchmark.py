@@ -13,8 +13,9 @@ from sta.analysis.throughput import Timing
 from sta.engine import expand_variants
 from sta.engine.config import load_config
 from sta.engine.session import build_model
+from sta.report import benchmark_rows
 
-from .tiny import Tiny, load_tool, run_tool
+from .tiny import Tiny, run_tool
 
 
 def figures(path: Path) -> tuple[str, dict[str, dict[str, float | None]]]:
@@ -70,7 +71,7 @@ def test_figures_by_hand() -> None:
         Timing('sta-64', 4, np.array([0.1, 0.1, 0.5])),
     ]
     gflops = {'unpruned': 180.0, 'sta-64': 90.0}
-    whole, pruned = load_tool('benchmark').table_rows(timings, gflops, {'sta-64': 0.02})
+    whole, pruned = benchmark_rows(timings, gflops, {'sta-64': 0.02})
     assert whole['ms_median'] == pytest.approx(300)
     assert (whole['ms_quartile1'], whole['ms_quartile3']) == pytest.approx((250, 350))
     assert whole['clips_per_s'] == pytest.approx(4 / 0.3)
