@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from mmaction.models.backbones.swin import PatchEmbed3D, PatchMerging, SwinTransformer3D
 from mmaction.registry import MODELS
@@ -24,87 +23,26 @@ from sta.pruning import (
     fit_to_grids,
     nearest_kept,
     parse_grid_schedule,
-    select_tokens,
 )
 
+from .inflate import inflate_swin, read_weights
 from .prunable import PrunableBackbone
 from .swin_block import SwinBlock
-from .windows import Size, gather_of, make_windows
+from .swin_grid import (
+    Grid,
+    all_positions,
+    feature_map,
+    mean_of_merged,
+    merge,
+    positions_in_frame,
+)
+from .swin_stage import SwinStage
+from .windows import Size
 
 _INIT = (
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
     dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
 )
-
-
-class Grid(NamedTuple):
-    """Tokens of a batch on a grid (T, H, W), all of it or what pruning left.
-
-    Attributes:
-        tokens: (B, L, C).
-        size: (T, H, W).
-        kept: (B, L) int64 position of each token, or None where all of the grid is there.
-        sources: (B, T*H*W) int64 token that each position shows, or None.
-    """
-
-    tokens: Tensor
-    size: Size
-    kept: Tensor | None = None
-    sources: Tensor | None = None
-
-    def filled(self, values: Tensor) -> Tensor:
-        """Spread one vector per token (B, L, D) over the grid: (B, T*H*W, D)."""
-        return values if self.sources is None else select_tokens(values, self.sources)
-
-
-class SwinStage(nn.Module):
-    """The blocks of one Swin stage and the patch merging behind them."""
-
-    def __init__(
-        self, blocks: Sequence[SwinBlock], window_size: Size, downsample: nn.Module | None
-    ) -> None:
-        super().__init__()
-        self.window_size = window_size
-        self.blocks = ModuleList(blocks)
-        self.downsample = downsample
-
-    def forward(
-        self, grid: Grid, *, exact: bool, similarity: str | None
-    ) -> tuple[Grid, Tensor | None]:
-        """Run the blocks.
-
-        Args:
-            grid: full or pruned.
-            exact: the host's operations instead of fused attention.
-            similarity: what the last block hands out for the next pruning; None for nothing.
-
-        Returns:
-            The grid with new tokens, and the last block's vectors (B, L, D) or None.
-        """
-        tokens, feature = grid.tokens, None
-        gathers = {}
-        for i, block in enumerate(self.blocks):
-            if block.shift_size not in gathers:
-                gathers[block.shift_size] = self._gather(grid, block.shift_size, exact)
-            is_last = i == len(self.blocks) - 1
-            tokens, feature = block(
-                tokens,
-                gathers[block.shift_size],
-                pruned=grid.kept is not None,
-                exact=exact,
-                similarity=similarity if is_last else None,
-            )
-        return grid._replace(tokens=tokens), feature
-
-    def _gather(self, grid: Grid, shift: Size, exact: bool) -> Any:
-        windows = make_windows(
-            grid.size, self.window_size, shift, by_mask=not exact, device=grid.tokens.device
-        )
-        sources, kept = grid.sources, grid.kept
-        if kept is None:
-            batch, length = grid.tokens.shape[:2]
-            sources = kept = torch.arange(length, device=grid.tokens.device).expand(batch, -1)
-        return gather_of(windows, sources, kept, windows_first=not exact)
 
 
 @MODELS.register_module()
@@ -121,6 +59,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
     Args:
         arch: 'tiny', 'small', 'base' or 'large' (or the first letter), or dict(embed_dims=,
             depths=, num_heads=).
+        pretrained: file with weights to start from; what does not fit is an error.
+        pretrained2d: the file is of an image Swin and is inflated.
         patch_size: frames, rows and columns of a tubelet.
         in_channels: channels of the clip.
         window_size: frames, rows and columns of a window, in tokens.
@@ -159,6 +99,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         self,
         arch: str | dict[str, Any] = 'base',
         *,
+        pretrained: str | None = None,
+        pretrained2d: bool = True,
         patch_size: int | Sequence[int] = (2, 4, 4),
         in_channels: int = 3,
         window_size: Sequence[int] = (8, 7, 7),
@@ -188,6 +130,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         self.depths: tuple[int, ...] = tuple(settings['depths'])
         self.num_heads: tuple[int, ...] = tuple(settings['num_heads'])
         self.num_layers = len(self.depths)
+        self.pretrained = pretrained
+        self.pretrained2d = pretrained2d
         self.in_channels = in_channels
         self.num_frames = num_frames
         self.img_size = img_size
@@ -336,15 +280,15 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
             )
             before = grid
             if layer.downsample is not None:
-                grid = _merge(grid, layer.downsample)
+                grid = merge(grid, layer.downsample)
             if i in self.out_indices:
                 out = grid if self.out_after_downsample else before
-                outs.append(_feature_map(out, getattr(self, f'norm{i}')))
+                outs.append(feature_map(out, getattr(self, f'norm{i}')))
             if prunes:
-                features = None if features is None else _mean_of_merged(before, features)
+                features = None if features is None else mean_of_merged(before, features)
                 context = StageContext(
                     stage_index=index,
-                    positions=_positions(grid),
+                    positions=positions_in_frame(grid),
                     grid_size=grid.size[1:],
                     clip_ids=clip_ids,
                 )
@@ -352,9 +296,36 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
                 sources = nearest_kept(pruned.kept, grid.size)
                 grid = Grid(pruned.tokens, grid.size, pruned.kept, sources)
             if stage is not None:
-                kept_per_stage.append(_everything(grid) if grid.kept is None else grid.kept)
+                kept_per_stage.append(all_positions(grid) if grid.kept is None else grid.kept)
         feature = outs[0] if len(outs) == 1 else tuple(outs)
         return (feature, kept_per_stage) if return_kept else feature
+
+    def init_weights(self) -> None:
+        """Draw weights, or read them from ``pretrained``.
+
+        Raises:
+            ValueError: the file cannot be read, or does not hold the weights of this model.
+        """
+        super().init_weights()
+        if self.pretrained is None:
+            return
+        weights = read_weights(self.pretrained)
+        if self.pretrained2d:
+            weights = inflate_swin(
+                weights,
+                patch_frames=self.patch_size[0],
+                window_size=self.window_size,
+                last_norm=f'norm{self.out_indices[-1]}',
+            )
+        own = dict(self.named_parameters())
+        wrong = [n for n in own if n not in weights or weights[n].shape != own[n].shape]
+        wrong += [n for n in weights if n not in own and 'relative_position_index' not in n]
+        if wrong:
+            raise ValueError(
+                f'pretrained={self.pretrained!r} does not fit: {len(wrong)} weights are missing, '
+                f'unknown or of another shape, such as {", ".join(wrong[:3])}'
+            )
+        self.load_state_dict(weights, strict=False)
 
     def train(self, mode: bool = True) -> STASwinTransformer3D:
         """Switch to training or evaluation; frozen stages stay in evaluation."""
@@ -410,45 +381,6 @@ def _triple(value: int | Sequence[int], name: str) -> Size:
     if len(triple) != 3 or not all(isinstance(n, int) and n > 0 for n in triple):
         raise ValueError(f'{name} must be three whole numbers of at least 1, got {value!r}')
     return triple
-
-
-def _merge(grid: Grid, merging: nn.Module) -> Grid:
-    """Fill the grid and merge 2 x 2 neighbours of each frame."""
-    frames, rows, columns = grid.size
-    filled = grid.filled(grid.tokens)
-    merged = merging(rearrange(filled, 'b (t h w) c -> b t h w c', t=frames, h=rows))
-    return Grid(merged.flatten(1, 3), tuple(merged.shape[1:4]))
-
-
-def _mean_of_merged(grid: Grid, features: Tensor) -> Tensor:
-    """Mean of the (up to 2 x 2) positions that became one token: (B, L, D) to (B, T*h*w, D)."""
-    frames, rows, columns = grid.size
-    maps = rearrange(
-        grid.filled(features), 'b (t h w) d -> (b t) d h w', t=frames, h=rows, w=columns
-    )
-    maps = F.avg_pool2d(maps.float(), 2, ceil_mode=True, count_include_pad=False)
-    return rearrange(maps, '(b t) d h w -> b (t h w) d', t=frames)
-
-
-def _feature_map(grid: Grid, norm: nn.Module) -> Tensor:
-    """(B, C, T, H, W), or (B, C, T, K, 1) of a pruned grid."""
-    tokens = norm(grid.tokens)
-    if grid.kept is not None:
-        return rearrange(tokens, 'b (t k) c -> b c t k 1', t=grid.size[0]).contiguous()
-    _, rows, columns = grid.size
-    return rearrange(tokens, 'b (t h w) c -> b c t h w', h=rows, w=columns).contiguous()
-
-
-def _positions(grid: Grid) -> Tensor:
-    """(B, T*H*W) row * W + column of every token of a full grid."""
-    frames, rows, columns = grid.size
-    place = torch.arange(rows * columns, device=grid.tokens.device)
-    return place.repeat(frames).expand(len(grid.tokens), -1)
-
-
-def _everything(grid: Grid) -> Tensor:
-    batch, length = grid.tokens.shape[:2]
-    return torch.arange(length, device=grid.tokens.device).repeat(batch, 1)
 
 
 def _no_ids(clip: Tensor) -> Tensor:
