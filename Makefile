@@ -9,6 +9,9 @@ PIP_ARGS ?=
 DEMO_CONFIG ?= configs/sta_vit_motions.py
 DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
 DEMO_ARGS ?= --schedules 0 4 8 12 16 --pruners sta random tome
+DEMO_SWIN_CONFIG ?= configs/sta_swin_motions.py
+DEMO_SWIN_CHECKPOINT ?= checkpoints/sta_swin_motions.safetensors
+DEMO_SWIN_ARGS ?= --pruners sta random
 TRAIN_DATA_ARGS ?= --out data/motions
 
 PY := $(VENV)/bin/python
@@ -34,8 +37,9 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-demo: install  ## accuracy next to GFLOPs on the embedded videos: table and plot
+demo: install  ## accuracy next to GFLOPs on the embedded videos, ViT and VideoSwin: tables and plots
 	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS)
+	$(PY) tools/test.py $(DEMO_SWIN_CONFIG) $(DEMO_SWIN_CHECKPOINT) $(DEMO_SWIN_ARGS)
 
 train-data: install  ## render the training videos of the embedded data set
 	$(PY) tools/make_motions.py --split train_easy $(TRAIN_DATA_ARGS)
