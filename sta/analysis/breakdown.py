@@ -11,6 +11,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from sta.pruning import Pruned, PruningStage, StageContext
 
+from .throughput import WrappedPruner
+
 PARTS = ('linear layers', 'attention', 'windows and filling', 'pruning', 'norms and GELU', 'rest')
 _ATTENTION, _PRUNING = 'sta: attention', 'sta: pruning'
 _LINEAR = ('aten::addmm', 'aten::mm', 'aten::mkldnn_convolution', 'aten::convolution_overrideable')
@@ -19,21 +21,14 @@ _MOVING = ('aten::index_select', 'aten::gather', 'aten::cat', 'aten::roll', 'ate
 _NORMS = ('aten::native_layer_norm', 'aten::gelu')
 
 
-class _NamedPruner:
+class _NamedPruner(WrappedPruner):
     """A pruner whose calls can be told from the rest of a profile."""
-
-    def __init__(self, pruner: Any) -> None:
-        self._pruner = pruner
-        self.similarity = pruner.similarity
-        self.draws = pruner.draws
-        self.merges = pruner.merges
-        self.check = pruner.check
 
     def __call__(
         self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
     ) -> Pruned:
         with record_function(_PRUNING):
-            return self._pruner(tokens, features, stage, context)
+            return super().__call__(tokens, features, stage, context)
 
 
 def time_by_part(model: nn.Module, run: Callable[[], Any], *, rounds: int) -> dict[str, float]:

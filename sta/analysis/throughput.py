@@ -47,7 +47,28 @@ class Timing:
         return self.batch_size / self.median_s
 
 
-class TimedPruner:
+class WrappedPruner:
+    """A pruner that answers like another one; subclasses watch its calls.
+
+    Args:
+        pruner: the one that does the work.
+    """
+
+    def __init__(self, pruner: Any) -> None:
+        self._pruner = pruner
+        self.similarity = pruner.similarity
+        self.draws = pruner.draws
+        self.merges = pruner.merges
+        self.check = pruner.check
+
+    def __call__(
+        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
+    ) -> Pruned:
+        """Prune one stage."""
+        return self._pruner(tokens, features, stage, context)
+
+
+class TimedPruner(WrappedPruner):
     """A pruner that adds up the time its stages take.
 
     Args:
@@ -56,12 +77,8 @@ class TimedPruner:
     """
 
     def __init__(self, pruner: Any, *, is_cuda: bool) -> None:
-        self._pruner = pruner
+        super().__init__(pruner)
         self._is_cuda = is_cuda
-        self.similarity = pruner.similarity
-        self.draws = pruner.draws
-        self.merges = pruner.merges
-        self.check = pruner.check
         self.seconds = 0.0
 
     def __call__(
@@ -69,7 +86,7 @@ class TimedPruner:
     ) -> Pruned:
         """Prune one stage and add its time."""
         start = _now(self._is_cuda)
-        pruned = self._pruner(tokens, features, stage, context)
+        pruned = super().__call__(tokens, features, stage, context)
         self.seconds += _now(self._is_cuda) - start
         return pruned
 
