@@ -1,4 +1,5 @@
 # Kinetics-400 validation as VideoMAE evaluates it: 5 clips x 3 crops of 16 frames, stride 4, 224.
+_base_ = 'kinetics400.py'
 test_pipeline = [
     dict(type='OpenVideo'),
     dict(type='ProtocolSampleFrames', protocol='videomae_k400', num_clips=5),
@@ -7,17 +8,4 @@ test_pipeline = [
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=False,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-    dataset=dict(
-        type='VideoListDataset',
-        ann_file='data/kinetics400/kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_val'),
-        num_classes=400,
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
