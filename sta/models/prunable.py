@@ -9,6 +9,12 @@ from typing import Any
 from sta.pruning import PruningSchedule, PruningStage, ScheduleError, Variant
 from sta.registry import build_pruner
 
+# How the host's transformers draw their weights, in mmengine's words.
+INIT = (
+    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
+    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
+)
+
 
 class PrunableBackbone:
     """Mix-in that holds the variant a backbone runs; the backbone says what fits by overriding.

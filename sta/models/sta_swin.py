@@ -26,7 +26,7 @@ from sta.pruning import (
 )
 
 from .inflate import inflate_swin, read_weights
-from .prunable import PrunableBackbone
+from .prunable import INIT, PrunableBackbone
 from .swin_block import SwinBlock
 from .swin_grid import (
     Grid,
@@ -38,11 +38,6 @@ from .swin_grid import (
 )
 from .swin_stage import SwinStage
 from .windows import Size
-
-_INIT = (
-    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-)
 
 
 @MODELS.register_module()
@@ -91,8 +86,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         ScheduleError: the schedule does not fit the model.
     """
 
-    # An even number of tokens may be dropped from a frame of one resolution and more than half from
-    # the next: the released rule for that would cut the bottom of the picture.
+    # r1 = 320 drops more than half of a 14 x 14 frame: there the released rule ('tome') would cut
+    # the bottom of the picture.
     pruner_defaults = {'STAPruner': {'first_frame': 'tome_rounds'}}
 
     def __init__(
@@ -124,7 +119,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         fused_attention: bool | None = None,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(init_cfg=list(_INIT) if init_cfg is None else init_cfg)
+        super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
         settings = arch_settings(arch)
         self.embed_dims: int = settings['embed_dims']
         self.depths: tuple[int, ...] = tuple(settings['depths'])

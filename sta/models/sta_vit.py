@@ -15,12 +15,7 @@ from torch import Tensor, nn
 from sta.pruning import PruningSchedule, ScheduleError, StageContext, clip_fingerprint
 
 from .attention import Block
-from .prunable import PrunableBackbone
-
-_INIT = (
-    dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
-    dict(type='Constant', layer='LayerNorm', val=1.0, bias=0.0),
-)
+from .prunable import INIT, PrunableBackbone
 
 
 class TubeletEmbed(nn.Module):
@@ -108,7 +103,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         pruner: Any = None,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(init_cfg=list(_INIT) if init_cfg is None else init_cfg)
+        super().__init__(init_cfg=list(INIT) if init_cfg is None else init_cfg)
         for name, value in (
             ('img_size', img_size),
             ('patch_size', patch_size),

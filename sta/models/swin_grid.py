@@ -36,7 +36,7 @@ class Grid(NamedTuple):
 
 def merge(grid: Grid, merging: nn.Module) -> Grid:
     """Fill the grid and merge 2 x 2 neighbours of each frame."""
-    frames, rows, columns = grid.size
+    frames, rows, _ = grid.size
     filled = grid.filled(grid.tokens)
     merged = merging(rearrange(filled, 'b (t h w) c -> b t h w c', t=frames, h=rows))
     return Grid(merged.flatten(1, 3), tuple(merged.shape[1:4]))
