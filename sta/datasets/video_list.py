@@ -10,11 +10,9 @@ from typing import Any
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
+from .errors import DataError
+
 _LINE = re.compile(r'^(?P<path>.+?)[\s,]+(?P<label>-?\d+)$')
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file and what would be right."""
 
 
 @DATASETS.register_module()

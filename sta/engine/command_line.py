@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sta.checkpoints import CheckpointError
 from sta.compat import HostError
-from sta.datasets.video_list import DataError
+from sta.datasets.errors import DataError
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
 

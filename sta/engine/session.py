@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
-from sta.datasets.video_list import DataError
+from sta.datasets.errors import DataError
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
 

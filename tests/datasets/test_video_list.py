@@ -11,8 +11,9 @@ from mmengine.registry import init_default_scope
 
 import sta.models  # noqa: F401  (heals the host)
 from sta.datasets import transforms  # noqa: F401  (registers them)
+from sta.datasets.errors import DataError
 from sta.datasets.sampling import videomae_ssv2_indices
-from sta.datasets.video_list import DataError, VideoListDataset
+from sta.datasets.video_list import VideoListDataset
 from tests.datasets.movies import frame_numbers, write_movie
 
 PIPELINE = [

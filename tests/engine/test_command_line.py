@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sta.datasets.video_list import DataError
+from sta.datasets.errors import DataError
 from sta.engine.command_line import USER_ERRORS, run_command
 
 

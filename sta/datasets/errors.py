@@ -1,0 +1,7 @@
+"""What goes wrong with data."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file and what would be right."""
