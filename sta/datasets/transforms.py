@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-
 import cv2
-import decord
 import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
+from .decoding import open_video
 from .sampling import PROTOCOLS
-
-# A damaged video is reported once, by the data set; FFmpeg's own lines would come on top.
-decord.logging.set_level(decord.logging.QUIET)
 
 
 @TRANSFORMS.register_module()
 class OpenVideo(BaseTransform):
-    """Open a video with decord, in the process that will decode it.
+    """Open a video, in the process that will decode it.
 
-    Required keys: filename. Added keys: video_reader, total_frames, avg_fps.
+    Required keys: filename; optional: decoder ('decord', which is the default, or 'pyav'). Added
+    keys: video_reader, total_frames, avg_fps.
 
     Args:
         num_threads: decoding threads per video; the data loader's workers already run in parallel.
@@ -33,21 +29,45 @@ class OpenVideo(BaseTransform):
         """Open it.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the container holds no frame.
+            VideoError: it is no video, or holds no frame.
         """
-        if not os.path.isfile(results['filename']):
-            raise FileNotFoundError('there is no such file')
-        reader = decord.VideoReader(results['filename'], num_threads=self.num_threads)
-        if len(reader) == 0:
-            raise ValueError('it holds no frame')
+        reader = open_video(
+            results['filename'],
+            decoder=results.get('decoder', 'decord'),
+            num_threads=self.num_threads,
+        )
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
-        results['avg_fps'] = reader.get_avg_fps()
+        results['avg_fps'] = reader.avg_fps
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(num_threads={self.num_threads})'
+
+
+@TRANSFORMS.register_module()
+class DecodeFrames(BaseTransform):
+    """Decode the chosen frames, each once however many clips show it.
+
+    Required keys: video_reader, frame_inds. Added keys: imgs, a list of (H, W, 3) uint8 RGB in the
+    order of frame_inds (a frame asked for twice is the same array twice), original_shape,
+    img_shape. The reader is let go.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Decode.
+
+        Raises:
+            VideoError: a frame cannot be decoded.
+        """
+        unique, places = np.unique(np.asarray(results['frame_inds']).ravel(), return_inverse=True)
+        frames = results.pop('video_reader').frames(unique.tolist())
+        results['imgs'] = [frames[place] for place in places]
+        results['original_shape'] = results['img_shape'] = frames.shape[1:3]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
 
 
 @TRANSFORMS.register_module()

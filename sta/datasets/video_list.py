@@ -1,36 +1,66 @@
-"""A list of videos with labels that fails with the name of the file and the line at fault."""
+"""A data set of listed videos that survives the broken ones, and never replaces one in silence."""
 
 from __future__ import annotations
 
 import os
-import re
-from pathlib import Path
-from typing import Any
+import sys
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
+from .annotations import read_annotations
+from .class_names import read_class_names
+from .decoding import DECODERS
 from .errors import DataError
+from .guard import Guard, GuardError
+from .video_file import VideoError, check_file
 
-_LINE = re.compile(r'^(?P<path>.+?)[\s,]+(?P<label>-?\d+)$')
+ON_BROKEN = ('skip', 'error')
+
+
+class BrokenVideo(NamedTuple):
+    """A video that could not be evaluated.
+
+    Attributes:
+        index: place in the list.
+        filename: path.
+        label: of the list.
+        reason: why, in words that follow 'the video cannot be used:'.
+    """
+
+    index: int
+    filename: str
+    label: int
+    reason: str
 
 
 @DATASETS.register_module()
 class VideoListDataset(VideoDataset):
-    """Videos named in a text file, one 'path label' a line (mmaction2's and VideoMAE's lists).
+    """Videos named in a text file, see :func:`sta.datasets.annotations.read_annotations`.
 
-    Paths may hold blanks; the label is what follows the last blank or comma.
+    In evaluation each video is decoded in a process of its own, which is given up after a time
+    limit; a decoder that fails is followed by the next one. What is done with a video that none
+    decodes says ``on_broken``.
 
     Args:
         ann_file: the list.
         pipeline: transforms.
         data_prefix: dict(video=folder the paths are relative to).
         num_classes: labels must lie below it; None does not check.
+        classes: 'kinetics400', 'ssv2' or a text file with a class name a line; None knows no names.
         max_videos: use at most this many, evenly spaced over the list; None uses all.
+        on_broken: 'skip' leaves a broken video out and reports it (in training another one takes
+            its place, with a line on stderr); 'error' stops.
+        decoders: which to try, in this order: 'decord', 'pyav'.
+        time_limit_s: seconds one decoder may take for one video, in evaluation.
         test_mode: evaluation rather than training.
 
     Raises:
-        DataError: no such list, a line that is not 'path label', a label out of range.
+        DataError: no such list, a line that is not 'path label', a label out of range, an unknown
+            policy or decoder.
     """
 
     def __init__(
@@ -40,12 +70,32 @@ class VideoListDataset(VideoDataset):
         pipeline: list[Any],
         data_prefix: dict[str, str] | None = None,
         num_classes: int | None = None,
+        classes: str | None = None,
         max_videos: int | None = None,
+        on_broken: str = 'skip',
+        decoders: tuple[str, ...] | list[str] = DECODERS,
+        time_limit_s: float = 120.0,
         test_mode: bool = False,
     ) -> None:
         if max_videos is not None and max_videos < 1:
             raise DataError(f'max_videos must be at least 1, got {max_videos}')
+        if on_broken not in ON_BROKEN:
+            raise DataError(f'on_broken must be one of {list(ON_BROKEN)}, got {on_broken!r}')
+        if not decoders or isinstance(decoders, str) or set(decoders) - set(DECODERS):
+            raise DataError(f'decoders must be a list of {list(DECODERS)}, got {decoders!r}')
+        if not isinstance(time_limit_s, int | float) or not time_limit_s > 0:
+            raise DataError(f'time_limit_s must be a positive number, got {time_limit_s!r}')
         self.max_videos = max_videos
+        self.on_broken = on_broken
+        self.decoders = tuple(decoders)
+        self.classes = classes
+        self.class_names = None if classes is None else read_class_names(classes)
+        if self.class_names is not None and num_classes not in (None, len(self.class_names)):
+            raise DataError(
+                f'num_classes is {num_classes}, but the class list {classes} has '
+                f'{len(self.class_names)} names'
+            )
+        self._guard = Guard(self._load_as_arrays, time_limit_s=time_limit_s)
         super().__init__(
             ann_file,
             pipeline=pipeline,
@@ -56,54 +106,82 @@ class VideoListDataset(VideoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Parse the list."""
-        if not os.path.isfile(self.ann_file):
-            raise DataError(
-                f'annotation file {self.ann_file} does not exist; it lists the videos, one '
-                f"'path label' a line (see data/README.md)"
-            )
         folder = self.data_prefix['video'] or ''
-        try:
-            lines = Path(self.ann_file).read_text(encoding='utf-8-sig').splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(f'annotation file {self.ann_file} is not UTF-8: {error}') from None
-        entries = [(i, line.strip()) for i, line in enumerate(lines, 1) if line.strip()]
-        if not entries:
-            raise DataError(f'annotation file {self.ann_file} is empty')
-        videos = [self._parse(line, number, folder) for number, line in entries]
+        videos = [
+            dict(filename=os.path.join(folder, path), label=label)
+            for path, label in read_annotations(self.ann_file, num_classes=self.num_classes)
+        ]
         if self.max_videos is None or self.max_videos >= len(videos):
             return videos
         return [videos[i * len(videos) // self.max_videos] for i in range(self.max_videos)]
-
-    def _parse(self, line: str, number: int, folder: str) -> dict:
-        match = _LINE.match(line)
-        if match is None:
-            raise DataError(f"{self.ann_file}, line {number}: expected 'path label', got {line!r}")
-        label = int(match['label'])
-        if self.num_classes is not None and not 0 <= label < self.num_classes:
-            raise DataError(
-                f'{self.ann_file}, line {number}: label {label} is not between 0 and '
-                f'{self.num_classes - 1} (num_classes of the config)'
-            )
-        return dict(filename=os.path.join(folder, match['path']), label=label)
 
     def missing_files(self) -> list[str]:
         """Videos of the list that are not on the disk."""
         names = (self.get_data_info(i)['filename'] for i in range(len(self)))
         return [name for name in names if not os.path.isfile(name)]
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict | BrokenVideo:
         """Decode and transform one video.
 
+        Returns:
+            The pipeline's dict, or in evaluation under ``on_broken='skip'`` the broken video.
+
         Raises:
-            DataError: it cannot be decoded; never a silent substitute.
+            DataError: it is broken, under ``on_broken='error'``.
         """
         if not self._fully_initialized:
             self.full_init()
-        name = self.get_data_info(index)['filename']
+        loaded = self.load(index) if self.test_mode else self._load_any_way(index)
+        if not isinstance(loaded, BrokenVideo):
+            return loaded
+        if self.on_broken == 'error':
+            raise DataError(f'video {loaded.filename} cannot be used: {loaded.reason}')
+        if self.test_mode:
+            return loaded
+        print(f'left out of training: {loaded.filename}: {loaded.reason}', file=sys.stderr)
+        return self[np.random.randint(len(self))]
+
+    def load(self, index: int) -> dict | BrokenVideo:
+        """One video through the pipeline, guarded; whatever ``on_broken`` says."""
+        info = self.get_data_info(index)
+        broken = BrokenVideo(index, info['filename'], int(info['label']), '')
         try:
-            data = self.prepare_data(index)
-        except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DataError(f'video {name} cannot be used: {reason[:200]}') from error
-        data['data_samples'].set_metainfo(dict(index=index, filename=name))
+            check_file(broken.filename)
+        except VideoError as error:
+            return broken._replace(reason=str(error))
+        for decoder in self.decoders:
+            try:
+                loaded = self._guard(index, decoder)
+            except GuardError as error:
+                loaded = broken._replace(reason=str(error))
+            if not isinstance(loaded, BrokenVideo):
+                return {**loaded, 'inputs': torch.from_numpy(loaded['inputs'])}
+        return loaded
+
+    def _load_as_arrays(self, index: int, decoder: str) -> dict | BrokenVideo:
+        loaded = self._load(index, decoder)
+        if isinstance(loaded, BrokenVideo):
+            return loaded
+        # pickle passes arrays on without a copy, tensors with three.
+        return {**loaded, 'inputs': loaded['inputs'].numpy()}
+
+    def _load_any_way(self, index: int) -> dict | BrokenVideo:
+        for decoder in self.decoders:
+            loaded = self._load(index, decoder)
+            if not isinstance(loaded, BrokenVideo):
+                break
+        return loaded
+
+    def _load(self, index: int, decoder: str) -> dict | BrokenVideo:
+        info = self.get_data_info(index)
+        info['decoder'] = decoder
+        try:
+            data = self.pipeline(info)
+        except Exception as error:  # transforms of any origin meet damaged files in any way
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            if not isinstance(error, VideoError):
+                reason = f'{type(error).__name__}: {reason}'
+            return BrokenVideo(index, info['filename'], int(info['label']), reason)
+        facts = dict(index=index, filename=info['filename'], decoder=decoder)
+        data['data_samples'].set_metainfo(facts)
         return data

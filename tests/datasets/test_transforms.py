@@ -11,7 +11,7 @@ from mmaction.registry import TRANSFORMS
 
 import sta.models  # noqa: F401  (heals the host, so that its transforms import)
 from sta.datasets.sampling import videomae_k400_indices, videomae_ssv2_indices
-from sta.datasets.transforms import OpenVideo, ProtocolSampleFrames, ShortSideCrops
+from sta.datasets.transforms import DecodeFrames, OpenVideo, ProtocolSampleFrames, ShortSideCrops
 from tests.datasets.movies import frame_numbers, write_movie
 
 SHARED = Path(__file__).resolve().parents[2] / '../shared'
@@ -19,13 +19,11 @@ CLIPS = {'videomae_k400': 5, 'videomae_ssv2': 2}
 
 
 def decode(path: Path, protocol: str, num_clips: int) -> dict:
-    from mmaction.datasets.transforms import DecordDecode
-
     results = {'filename': str(path)}
     for transform in (
         OpenVideo(),
         ProtocolSampleFrames(protocol=protocol, num_clips=num_clips),
-        DecordDecode(),
+        DecodeFrames(),
     ):
         results = transform(results)
     return results

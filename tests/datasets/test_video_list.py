@@ -19,7 +19,7 @@ from tests.datasets.movies import frame_numbers, write_movie
 PIPELINE = [
     {'type': 'OpenVideo'},
     {'type': 'ProtocolSampleFrames', 'protocol': 'videomae_ssv2', 'num_clips': 2},
-    {'type': 'DecordDecode'},
+    {'type': 'DecodeFrames'},
     {'type': 'ShortSideCrops', 'size': 32, 'num_crops': 3},
     {'type': 'FormatShape', 'input_format': 'NCTHW'},
     {'type': 'PackActionInputs'},

@@ -65,12 +65,12 @@ test_dataloader = dict(
 
 ONE_VIEW = """\
     dict(type='UniformSample', clip_len=16, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='CenterCrop', crop_size=32),"""
 
 SIX_VIEWS = """\
     dict(type='ProtocolSampleFrames', protocol='videomae_ssv2', num_clips=2),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='ShortSideCrops', size=32, num_crops=3),"""
 
 TRAINING = """

@@ -3,7 +3,7 @@ _base_ = 'kinetics400.py'
 test_pipeline = [
     dict(type='OpenVideo'),
     dict(type='ProtocolSampleFrames', protocol='videoswin_k400', num_clips=4, clip_len=32),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='Resize', scale=(-1, 224)),
     dict(type='ThreeCrop', crop_size=224),
     dict(type='FormatShape', input_format='NCTHW'),

@@ -5,7 +5,7 @@ classes_file = 'data/motions/classes.txt'
 train_pipeline = [
     dict(type='OpenVideo'),
     dict(type='UniformSample', clip_len=16),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='RandomCrop', size=96),
     dict(type='MotionSymmetry'),
     dict(type='FormatShape', input_format='NCTHW'),
@@ -14,7 +14,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='OpenVideo'),
     dict(type='UniformSample', clip_len=16, test_mode=True),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='CenterCrop', crop_size=96),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),

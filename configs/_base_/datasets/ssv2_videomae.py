@@ -3,7 +3,7 @@ _base_ = 'ssv2.py'
 test_pipeline = [
     dict(type='OpenVideo'),
     dict(type='ProtocolSampleFrames', protocol='videomae_ssv2', num_clips=2),
-    dict(type='DecordDecode'),
+    dict(type='DecodeFrames'),
     dict(type='ShortSideCrops', size=224, num_crops=3),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
