@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import signal
@@ -87,6 +88,7 @@ class Guard:
             for number in (*_FATAL, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the closed channel ends us
+            faulthandler.disable()  # a crash is told in one line, by the parent
             _one_thread_each()
             while True:
                 arguments = channel.recv()

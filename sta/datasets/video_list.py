@@ -19,6 +19,7 @@ from .guard import Guard, GuardError
 from .video_file import VideoError, check_file
 
 ON_BROKEN = ('skip', 'error')
+MAX_REPLACEMENTS = 20
 
 
 class BrokenVideo(NamedTuple):
@@ -131,15 +132,20 @@ class VideoListDataset(VideoDataset):
         """
         if not self._fully_initialized:
             self.full_init()
-        loaded = self.load(index) if self.test_mode else self._load_any_way(index)
-        if not isinstance(loaded, BrokenVideo):
-            return loaded
-        if self.on_broken == 'error':
-            raise DataError(f'video {loaded.filename} cannot be used: {loaded.reason}')
-        if self.test_mode:
-            return loaded
-        print(f'left out of training: {loaded.filename}: {loaded.reason}', file=sys.stderr)
-        return self[np.random.randint(len(self))]
+        for _ in range(MAX_REPLACEMENTS):
+            loaded = self.load(index) if self.test_mode else self._load_any_way(index)
+            if not isinstance(loaded, BrokenVideo):
+                return loaded
+            if self.on_broken == 'error':
+                raise DataError(f'video {loaded.filename} cannot be used: {loaded.reason}')
+            if self.test_mode:
+                return loaded
+            print(f'left out of training: {loaded.filename}: {loaded.reason}', file=sys.stderr)
+            index = np.random.randint(len(self))
+        raise DataError(
+            f'{MAX_REPLACEMENTS} videos in a row of {self.ann_file} cannot be used, at last '
+            f'{loaded.filename}: {loaded.reason}'
+        )
 
     def load(self, index: int) -> dict | BrokenVideo:
         """One video through the pipeline, guarded; whatever ``on_broken`` says."""
@@ -166,6 +172,7 @@ class VideoListDataset(VideoDataset):
         return {**loaded, 'inputs': loaded['inputs'].numpy()}
 
     def _load_any_way(self, index: int) -> dict | BrokenVideo:
+        """In this process: augmentation draws from its random numbers."""
         for decoder in self.decoders:
             loaded = self._load(index, decoder)
             if not isinstance(loaded, BrokenVideo):

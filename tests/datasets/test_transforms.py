@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import decord
 import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
@@ -150,14 +149,20 @@ def test_opening_a_video(tmp_path) -> None:
     assert results['total_frames'] == 13
     assert results['avg_fps'] == pytest.approx(10, abs=1e-3)
     assert results['label'] == 3
-    assert frame_numbers(results['video_reader'].get_batch([0, 5, 12]).asnumpy()) == [0, 5, 12]
+    assert frame_numbers(results['video_reader'].frames([0, 5, 12])) == [0, 5, 12]
 
 
-def test_a_container_without_frames(monkeypatch, tmp_path) -> None:
-    (tmp_path / 'silent.mp4').touch()
-    monkeypatch.setattr(decord, 'VideoReader', lambda *_, **__: [])
-    with pytest.raises(ValueError, match='it holds no frame'):
-        OpenVideo()({'filename': str(tmp_path / 'silent.mp4')})
+def test_frames_of_several_clips_are_decoded_once(tmp_path, monkeypatch) -> None:
+    path = write_movie(tmp_path / 'film.mp4', num_frames=9)
+    results = OpenVideo()({'filename': str(path)})
+    reader, asked = results['video_reader'], []
+    frames = reader.frames
+    monkeypatch.setattr(reader, 'frames', lambda inds: (asked.append(inds), frames(inds))[1])
+    results = DecodeFrames()({**results, 'frame_inds': np.array([[4, 2, 8], [8, 2, 0]])})
+    assert asked == [[0, 2, 4, 8]]
+    assert frame_numbers(np.stack(results['imgs'])) == [4, 2, 8, 8, 2, 0]
+    assert results['img_shape'] == results['original_shape'] == (48, 64)
+    assert 'video_reader' not in results
 
 
 @pytest.mark.parametrize('num_frames', [3, 20, 40])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
@@ -181,34 +180,3 @@ def test_indices_refer_to_the_shortened_list(tmp_path) -> None:
     sample = videos[1]['data_samples']
     assert (sample.index, sample.filename) == (1, str(tmp_path / 'v2.mp4'))
     assert sample.gt_label.tolist() == [2]
-
-
-def spoilt(path: Path, kind: str) -> None:
-    """A film that is no film, each in its own way."""
-    film = write_movie(path, num_frames=9).read_bytes()
-    contents = {'cut': film[: len(film) // 2], 'empty': b'', 'text': b'not found\n'}
-    path.write_bytes(contents[kind])
-
-
-@pytest.mark.parametrize('kind', ['cut', 'empty', 'text'])
-def test_a_video_that_cannot_be_decoded_is_named(kind, tmp_path) -> None:
-    """And never replaced by another one in silence, nor does it stop its neighbours."""
-    write_movie(tmp_path / 'good.mp4', num_frames=9)
-    spoilt(tmp_path / 'bad film.mp4', kind)
-    videos = dataset(tmp_path, 'good.mp4 1\nbad film.mp4 2\ngood.mp4 3')
-    with pytest.raises(DataError) as caught:
-        videos[1]
-    message = str(caught.value)
-    assert message.startswith(f'video {tmp_path / "bad film.mp4"} cannot be used: ')
-    assert '\n' not in message
-    assert np.unique(frame_numbers(videos[2]['inputs'][0].permute(1, 0, 2, 3))).tolist() == [
-        *range(9)
-    ]
-
-
-def test_a_video_that_is_not_there_is_called_missing(tmp_path) -> None:
-    videos = dataset(tmp_path, 'gone.mp4 2')
-    with pytest.raises(DataError) as caught:
-        videos[0]
-    expected = f'video {tmp_path / "gone.mp4"} cannot be used: there is no such file'
-    assert str(caught.value) == expected

@@ -1,0 +1,170 @@
+"""Videos that are broken, and videos that only look it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from .movies import write_movie
+
+# Matrices of tkhd (a, b, c, d of ISO/IEC 14496-12) for a picture to be turned clockwise.
+_TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def _cut(path: Path) -> None:
+    whole = write_movie(path, num_frames=20).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def _cut_behind_its_index(path: Path) -> None:
+    """Made for streaming: the index comes first, so that it opens as if nothing were missing."""
+    whole = write_movie(path.with_suffix('.whole.mp4'), num_frames=20)
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), 'w', format='mp4', options={'movflags': 'faststart'}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    whole.unlink()
+    content = path.read_bytes()
+    path.write_bytes(content[: int(0.9 * len(content))])
+
+
+def _cut_matroska(path: Path) -> None:
+    whole = write_movie(path.with_suffix('.mkv'), num_frames=20)
+    content = whole.read_bytes()
+    path.write_bytes(content[: int(0.6 * len(content))])
+    whole.unlink()
+
+
+def _without_frames(path: Path) -> None:
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        container.mux(stream.encode())
+
+
+def _sound_only(path: Path) -> None:
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('aac', rate=44100)
+        silence = np.zeros((1, 44100), np.float32)
+        frame = av.AudioFrame.from_ndarray(silence, format='fltp', layout='mono')
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def _picture(path: Path) -> None:
+    path.write_bytes(cv2.imencode('.png', np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+
+
+def _overwritten(path: Path) -> None:
+    """A bad sector: noise where the frames should be."""
+    content = bytearray(write_movie(path, num_frames=30, width=128, height=96).read_bytes())
+    start = content.index(b'mdat') + 4
+    size = int.from_bytes(content[start - 8 : start - 4], 'big') - 8
+    content[start : start + size] = np.random.default_rng(0).bytes(size)
+    path.write_bytes(content)
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+# Name, what makes it, and a part of the reason that must be given.
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    'cut.mp4': (_cut, 'it is truncated: '),
+    'cut_behind_index.mp4': (_cut_behind_its_index, 'it is truncated: '),
+    'cut.webm': (_cut_matroska, 'it is truncated: '),
+    'empty.mp4': (lambda path: path.touch(), 'it is empty (0 bytes)'),
+    'no_frames.mp4': (_without_frames, ''),
+    'text.mp4': (lambda path: path.write_text('<html>not found</html>\n' * 99), 'invalid data'),
+    'notes.txt': (
+        lambda path: path.write_text('these are notes\n' * 99),
+        "it is no video but 'tty'",
+    ),
+    'picture.mp4': (_picture, "it is no video but 'png'"),
+    'sound.mp4': (_sound_only, 'it has no video stream, only audio'),
+    'noise.mp4': (_overwritten, 'it cannot be decoded: '),
+    'folder.mp4': (_folder, 'it is not a regular file'),
+    'pipe.mp4': (_pipe, 'it is not a regular file'),
+    'missing.mp4': (lambda path: None, 'there is no such file'),
+}
+
+
+def write_rotated(path: Path, degrees: int, *, num_frames: int = 6) -> Path:
+    """A film of 128 x 64 whose left half is dark, to be shown turned clockwise."""
+    write_split(path, num_frames=num_frames)
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b'tkhd') + 44
+    a, b, c, d = (value << 16 for value in _TURNS[degrees])
+    content[matrix : matrix + 36] = struct.pack('>9i', a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    return path
+
+
+def write_split(path: Path, *, num_frames: int) -> Path:
+    """A film of 128 x 64 pixels: left half dark, right half bright."""
+    frame = np.zeros((64, 128, 3), np.uint8)
+    frame[:, 64:] = 200
+    _encode(path, [frame] * num_frames)
+    return path
+
+
+def write_variable_rate(path: Path, *, num_frames: int) -> Path:
+    """Frame i is grey of level 6 i + 3, shown for 10 to 120 ms."""
+    times = np.cumsum(np.random.default_rng(0).integers(10, 120, num_frames))
+    frames = [np.full((48, 64, 3), 6 * i + 3, np.uint8) for i in range(num_frames)]
+    _encode(path, frames, times.tolist())
+    return path
+
+
+def write_odd_size(path: Path, *, width: int = 101, height: int = 77, num_frames: int = 6) -> Path:
+    """Lossless, without chroma subsampling, since H.264 players want even sizes."""
+    frames = [np.full((height, width, 3), 6 * i + 3, np.uint8) for i in range(num_frames)]
+    _encode(path, frames, codec='ffv1', pixels='yuv444p')
+    return path
+
+
+def write_av1(path: Path, *, num_frames: int = 6) -> Path:
+    """A codec that decord's old FFmpeg does not know."""
+    frames = [np.full((64, 64, 3), 6 * i + 3, np.uint8) for i in range(num_frames)]
+    _encode(path, frames, codec='libsvtav1')
+    return path
+
+
+def _encode(
+    path: Path,
+    frames: list[np.ndarray],
+    times_ms: list[int] | None = None,
+    *,
+    codec: str = 'libx264',
+    pixels: str = 'yuv420p',
+) -> None:
+    with av.open(str(path), 'w') as container:
+        options = {'crf': '10'} if codec == 'libx264' else {}
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixels
+        if times_ms is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i, pixels_of_frame in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels_of_frame, format='rgb24')
+            if times_ms is not None:
+                frame.pts, frame.time_base = times_ms[i], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
