@@ -8,18 +8,18 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import time
 from pathlib import Path
 
 from sta.engine import (
     LAUNCHERS,
-    agree,
+    first_decides,
     parse_pruner_text,
     parse_schedule_text,
     start_processes,
 )
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
+from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
 from sta.evaluation import summarise
 from sta.report import (
@@ -50,7 +50,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='sta, random, tube-random, tome, or with settings sta:score=temporal; '
         'default: test_cfg of the config',
     )
-    parser.add_argument('--work-dir', help='folder of the results; default work_dirs/CONFIG/TIME')
+    parser.add_argument(
+        '--work-dir',
+        help='folder of the results; default work_dirs/CONFIG/TIME, or the folder of the same run '
+        'if it was cut off',
+    )
+    parser.add_argument(
+        '--resume',
+        action=argparse.BooleanOptionalAction,
+        help='insist on going on with a run that was cut off, or on a new one; default: go on '
+        'where there is one',
+    )
+    parser.add_argument(
+        '--retry-broken',
+        action='store_true',
+        help='when going on, decode those videos again that could not be decoded',
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
     )
@@ -76,16 +91,23 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
     start_processes(arguments.launcher)
-    folder = Path(agree(str(result_folder(arguments))))
-    config.work_dir = str(folder)
-    runner = build_test_runner(config, arguments.checkpoint)
+    runner = build_test_runner(
+        config,
+        arguments.checkpoint,
+        choose=lambda fingerprint: run_folder(arguments, fingerprint),
+        retry_broken=arguments.retry_broken,
+    )
     result = runner.test()
     if runner.rank != 0:
         return
     print_accuracy_table(result)
+    folder = runner.test_loop.folder
+    if folder.state == 'finished' and not arguments.retry_broken:
+        say(f'nothing was left to do; the results are in {folder.path}')
+        return
     written = write_results(
         result,
-        folder,
+        folder.path,
         command=command,
         config=arguments.config,
         checkpoint=arguments.checkpoint or '',
@@ -93,19 +115,24 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     figure = plot_accuracy_vs_gflops(
         summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
     )
-    plots = save_figure(figure, folder, 'accuracy_vs_gflops')
+    plots = save_figure(figure, folder.path, 'accuracy_vs_gflops')
     names = ', '.join(path.name for path in (*written.values(), *plots))
-    say(f'written to {folder}: {names}')
+    say(f'written to {folder.path}: {names}')
 
 
-def result_folder(arguments: argparse.Namespace) -> Path:
-    """A folder without results: nothing is ever written over."""
-    if arguments.work_dir is None:
-        return Path('work_dirs', Path(arguments.config).stem, time.strftime('%Y%m%d_%H%M%S'))
-    folder = Path(arguments.work_dir)
-    if (folder / 'results.json').exists():
-        raise ConfigError(f'--work-dir {folder} already holds results.json: choose another folder')
-    return folder
+def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:
+    """Where to write, the same for all processes; says so where an older run is gone on with."""
+    chosen = first_decides(
+        lambda: choose_folder(
+            Path('work_dirs', Path(arguments.config).stem),
+            fingerprint,
+            work_dir=None if arguments.work_dir is None else Path(arguments.work_dir),
+            resume=arguments.resume,
+        )
+    )
+    if chosen.state != 'new':
+        say(f'going on with the run in {chosen.path}, which was {chosen.state}')
+    return chosen
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from sta.compat import heal_host
 heal_host()
 
 from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
-from .launch import LAUNCHERS, LaunchError, agree, start_processes  # noqa: E402
+from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
@@ -21,9 +21,9 @@ __all__ = [
     'LaunchError',
     'VariantError',
     'VariantTestLoop',
-    'agree',
     'chosen_variants',
     'expand_variants',
+    'first_decides',
     'parse_pruner_text',
     'parse_schedule_text',
     'start_processes',

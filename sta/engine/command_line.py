@@ -8,11 +8,13 @@ from collections.abc import Callable
 from sta.checkpoints import CheckpointError
 from sta.compat import HostError
 from sta.datasets.errors import DataError
+from sta.evaluation import StoreError
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
 
 from .config import ConfigError
 from .launch import LaunchError
+from .scoring import MemoryShortError
 from .variants import VariantError
 
 USER_ERRORS = (
@@ -22,7 +24,9 @@ USER_ERRORS = (
     HostError,
     LaunchError,
     PrunerError,
+    MemoryShortError,
     ScheduleError,
+    StoreError,
     VariantError,
 )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+Decision = TypeVar('Decision')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
 
@@ -49,13 +51,27 @@ def start_processes(launcher: str) -> None:
     dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
 
 
-def agree(value: str) -> str:
-    """The value of the first process, for all of them."""
+def first_decides(decide: Callable[[], Decision]) -> Decision:
+    """What the first process decides, for all of them; its error is everybody's.
+
+    Args:
+        decide: called in the first process alone; gives something that can be pickled.
+    """
     if not dist.is_initialized():
-        return value
-    box = [value]
-    dist.broadcast_object_list(box)
-    return box[0]
+        return decide()
+    box: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            box[0] = decide()
+        except Exception as error:  # the others wait: they must hear of it
+            box[1] = error
+    # A list of its own: in the first process the decision itself must not be replaced by a copy.
+    shared = list(box)
+    dist.broadcast_object_list(shared)
+    decision, error = box if dist.get_rank() == 0 else shared
+    if error is not None:
+        raise error
+    return decision
 
 
 def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:

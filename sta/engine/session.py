@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,24 @@ from torch import nn
 
 from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from sta.datasets.errors import DataError
-from sta.pruning import ScheduleError
+from sta.evaluation import ScoreStore, StoreError
+from sta.pruning import ScheduleError, Variant
 from sta.registry import PrunerError
 
 from .config import ConfigError, reason_of
-from .variants import VariantError
+from .fingerprint import fingerprint_of
+from .run_folder import SCORES, RunFolder
+from .variants import VariantError, expand_variants
+
+_OWN_ERRORS = (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    PrunerError,
+    ScheduleError,
+    StoreError,
+    VariantError,
+)
 
 
 def build_model(config: Config) -> nn.Module:
@@ -50,33 +63,54 @@ def explained(what: str) -> Iterator[None]:
     """Turn any error of building things from a config into a ConfigError that says what failed."""
     try:
         yield
-    except (CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, VariantError):
+    except _OWN_ERRORS:
         raise
     except Exception as error:  # the host libraries raise whatever a wrong value leads to
         raise ConfigError(f'{what}: {reason_of(error)}') from error
 
 
-def build_test_runner(config: Config, checkpoint: str | None) -> Runner:
+def build_test_runner(
+    config: Config,
+    checkpoint: str | None,
+    *,
+    choose: Callable[[dict[str, str]], RunFolder] | None = None,
+    retry_broken: bool = False,
+) -> Runner:
     """A runner whose test loop is ready: model on its device, weights loaded, data checked.
 
     Args:
-        config: with model, test_dataloader and test_cfg; work_dir set.
+        config: with model, test_dataloader and test_cfg.
         checkpoint: weights; None keeps the random ones and says so.
+        choose: given the run's fingerprint, says where its scores are kept; called once weights and
+            data are known to be good. None keeps scores in memory and needs work_dir in the config.
+        retry_broken: decode stored videos again that could not be decoded.
 
     Raises:
-        CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, VariantError.
+        CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, StoreError,
+        VariantError.
     """
     model = build_model(config)
     if checkpoint is not None:
         say(load_checkpoint(model, checkpoint))
     else:
         say('no checkpoint given: random weights, the accuracy means nothing')
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+    _check_videos(dataset)
+    _check_labels(dataset, model)
+    variants = _checked_variants(config, model)
+    folder = None
+    if choose is not None:
+        precision = config.test_cfg.get('precision', 'fp32')
+        fingerprint = fingerprint_of(config, model, dataset, variants, precision)
+        folder = choose(fingerprint)
+        config.work_dir = str(folder.path)
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     with explained(f'config {config.filename} cannot be run'):
         runner = Runner(
             model=model,
             work_dir=config.work_dir,
-            test_dataloader=config.test_dataloader,
+            test_dataloader={**config.test_dataloader, 'dataset': dataset},
             test_cfg=config.test_cfg,
             test_evaluator=config.get('test_evaluator', []),
             env_cfg=config.get('env_cfg', dict(dist_cfg=dict(backend='gloo'))),
@@ -86,15 +120,28 @@ def build_test_runner(config: Config, checkpoint: str | None) -> Runner:
             cfg=config,
         )
         loop = runner.test_loop
-    if not hasattr(loop, 'variants'):
-        raise ConfigError(f"test_cfg of {config.filename} must have type='VariantTestLoop'")
-    dataset = loop.dataloader.dataset
-    _check_videos(dataset)
-    _check_labels(dataset, model)
-    for variant in loop.variants:
-        with runner.model.backbone.using(variant):
-            pass
+    loop.retry_broken = retry_broken
+    if folder is not None:
+        loop.folder = folder  # whose lock must live as long as the loop
+        loop.store = ScoreStore(
+            Path(config.work_dir, SCORES),
+            fingerprint,
+            num_variants=len(variants),
+            process=f'rank{runner.rank}of{runner.world_size}',
+        )
     return runner
+
+
+def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
+    """The variants of test_cfg; each is set on the backbone once, so that a misfit shows now."""
+    test_cfg = config.test_cfg
+    if test_cfg.get('type') != 'VariantTestLoop':
+        raise ConfigError(f"test_cfg of {config.filename} must have type='VariantTestLoop'")
+    variants = expand_variants(test_cfg.get('schedules'), test_cfg.get('pruners'))
+    for variant in variants:
+        with model.backbone.using(variant):
+            pass
+    return variants
 
 
 def build_train_runner(config: Config) -> Runner:
@@ -164,8 +211,9 @@ def say(message: Any) -> None:
 
 
 def _check_videos(dataset: Any) -> None:
+    """Some videos may be missing where the data set skips them; all of them is a wrong folder."""
     missing = dataset.missing_files() if hasattr(dataset, 'missing_files') else []
-    if missing:
+    if missing and (dataset.on_broken == 'error' or len(missing) == len(dataset)):
         raise DataError(
             f'{len(missing)} of {len(dataset)} videos of {dataset.ann_file} are not on the disk, '
             f'the first is {missing[0]}; is data_prefix of the config right?'

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,40 +12,40 @@ import torch
 import torch.distributed as dist
 from mmaction.registry import LOOPS
 from mmengine.runner import BaseLoop
-from torch import Tensor, nn
 
-from sta.analysis import count_costs
-from sta.evaluation import Cost, EvaluationResult, VariantResult
-from sta.pruning import ScheduleError
+from sta.datasets.errors import DataError
+from sta.evaluation import (
+    EvaluationResult,
+    LeftOut,
+    ScoreStore,
+    Stored,
+    StoredVideo,
+    VariantResult,
+)
 
+from .batches import Batch, load_batches, plan_batches
 from .progress import EvaluationProgress
-from .variants import VariantError, expand_variants
-
-PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-
-
-class VideoScores(NamedTuple):
-    """What is known of one finished video: (variants, classes) float32 scores and its label."""
-
-    name: str
-    label: int
-    scores: np.ndarray
+from .run_folder import RunFolder
+from .scoring import PRECISIONS, Scorer
+from .variants import expand_variants
 
 
 class LocalPart(NamedTuple):
-    """What one process knows besides scores.
+    """What one process found in this session.
 
     Attributes:
+        videos: by place in the list.
         model_s: (variants,) seconds of model time.
         clips: views they were measured on.
-        costs: of every variant; None where the process had no video.
-        views: views per video; 0 where it had none.
+        clip_shape: (3, T, H, W) of a view; None where the process scored none.
+        views: views per video; 0 where it scored none.
     """
 
+    videos: dict[int, StoredVideo]
     model_s: np.ndarray
-    clips: int
-    costs: list[Cost] | None
-    views: int
+    clips: int = 0
+    clip_shape: tuple[int, ...] | None = None
+    views: int = 0
 
 
 @LOOPS.register_module()
@@ -58,8 +58,13 @@ class VariantTestLoop(BaseLoop):
         schedules: what to drop, see :func:`sta.engine.variants.expand_variants`.
         pruners: how to choose, settings of registered pruners.
         precision: 'fp32', 'bf16' or 'fp16' (autocast).
-        max_views_per_forward: views in one forward pass at most.
+        max_views_per_forward: views in one forward pass at most; halved when memory is short.
         evaluator: not used; mmengine passes it to every test loop.
+
+    Attributes:
+        folder: where the run writes; None where it keeps its scores in memory.
+        store: where scores are kept as they come, and found again.
+        retry_broken: decode stored videos again that could not be decoded.
     """
 
     def __init__(
@@ -82,104 +87,120 @@ class VariantTestLoop(BaseLoop):
         self.variants = expand_variants(schedules, pruners)
         self.precision = precision
         self.max_views_per_forward = max_views_per_forward
+        self.folder: RunFolder | None = None
+        self.store: ScoreStore | None = None
+        self.retry_broken = False
 
     def run(self) -> EvaluationResult:
-        """Evaluate; every process returns the result over all videos."""
+        """Evaluate what is not stored; every process returns the result over all videos.
+
+        Raises:
+            DataError: not one video can be used.
+        """
         self.runner.call_hook('before_test')
         model = self.runner.model
-        model = getattr(model, 'module', model).eval()
-        num_local = len(self.dataloader.sampler)
+        scorer = Scorer(
+            getattr(model, 'module', model).eval(),
+            self.variants,
+            precision=self.precision,
+            max_views_per_forward=self.max_views_per_forward,
+        )
+        before = self._stored()
+        batches = self._own_batches(before)
         shown = not dist.is_initialized() or dist.get_rank() == 0
-        finished: dict[int, VideoScores] = {}
-        costs: list[Cost] | None = None
-        views = 0
-        model_s, clips = np.zeros(len(self.variants)), 0
-        with EvaluationProgress(num_videos=num_local, shown=shown) as progress:
-            for batch, wait_s in _timed(self.dataloader):
-                data = model.data_preprocessor(batch, training=False)
-                inputs, samples = data['inputs'], data['data_samples']
-                views = inputs.shape[1]
-                if costs is None:
-                    costs = self._count(model, tuple(inputs.shape[2:]))
-                    self._warm_up(model, inputs)
-                scores, seconds = self._score(model, inputs)
-                for sample, video in zip(samples, scores.unbind(0), strict=True):
-                    finished[sample.index] = VideoScores(
-                        sample.filename, int(sample.gt_label.item()), video.numpy()
-                    )
-                model_s += seconds
-                clips += inputs.shape[0] * views
-                progress.advance(len(samples), wait_s)
+        with EvaluationProgress(
+            num_videos=sum(map(len, batches)), shown=shown and bool(batches)
+        ) as progress:
+            local = self._score_batches(scorer, batches, progress)
             wall_s, wait_share = progress.elapsed_s, progress.wait_share
-        finished, part = _gather(finished, LocalPart(model_s, clips, costs, views))
+        merged = _gather(local)
+        if self.store is not None:
+            self.store.close()
         self.runner.call_hook('after_test')
-        return self._result(finished, part, wall_s, wait_share)
+        return self._result(scorer, before, merged, wall_s, wait_share)
 
-    def _count(self, model: nn.Module, clip_shape: tuple[int, int, int, int]) -> list[Cost]:
-        try:
-            return count_costs(model, self.variants, clip_shape)
-        except ScheduleError:
-            raise
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
+    def _stored(self) -> Stored:
+        nothing = Stored({}, 0, np.zeros(len(self.variants)), None, 0)
+        stored = nothing if self.store is None else self.store.read()
+        if dist.is_initialized():
+            # Nobody writes before everybody has read: all must see the same.
+            dist.barrier()
+        if self.retry_broken:
+            sound = {p: video for p, video in stored.videos.items() if video.scores is not None}
+            return stored._replace(videos=sound)
+        return stored
 
-    @torch.no_grad()
-    def _warm_up(self, model: nn.Module, inputs: Tensor) -> None:
-        """The first forward of a process is slow and would spoil the first variant's clips/s."""
-        with model.backbone.using(self.variants[0]), self._autocast(inputs):
-            model.extract_feat(inputs[:1, :1], stage='head')
+    def _own_batches(self, before: Stored) -> list[range]:
+        batches = plan_batches(
+            len(self.dataloader.dataset), self.dataloader.batch_size, before.videos
+        )
+        if not dist.is_initialized():
+            return batches
+        return batches[dist.get_rank() :: dist.get_world_size()]
 
-    @torch.no_grad()
-    def _score(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Scores (videos, variants, classes) on the CPU, and seconds per variant."""
-        videos, views = inputs.shape[:2]
-        flat = inputs.flatten(0, 1)
-        scores, seconds = [], []
-        for variant in self.variants:
-            _synchronise(flat)
-            start = time.perf_counter()
-            with model.backbone.using(variant), self._autocast(flat):
-                logits = [
-                    model.extract_feat(part.unsqueeze(1), stage='head')[0].float()
-                    for part in flat.split(self.max_views_per_forward)
-                ]
-            _synchronise(flat)
-            seconds.append(time.perf_counter() - start)
-            probability = torch.cat(logits).softmax(-1)
-            scores.append(probability.unflatten(0, (videos, views)).mean(1))
-        return torch.stack(scores, dim=1).cpu(), np.array(seconds)
+    def _score_batches(
+        self, scorer: Scorer, batches: Sequence[range], progress: EvaluationProgress
+    ) -> LocalPart:
+        parts = [LocalPart({}, np.zeros(len(self.variants)))]
+        loaded = _timed(load_batches(self.dataloader, batches))
+        for places, (batch, wait_s) in zip(batches, loaded, strict=True):
+            found = self._score_batch(scorer, batch, first=len(parts) == 1)
+            if self.store is not None:
+                self.store.add(places.start, **found._asdict())
+            parts.append(found)
+            progress.advance(len(places), wait_s)
+        return merge_parts(parts)
 
-    def _autocast(self, inputs: Tensor) -> AbstractContextManager:
-        dtype = PRECISIONS[self.precision]
-        return nullcontext() if dtype is None else torch.autocast(inputs.device.type, dtype=dtype)
+    def _score_batch(self, scorer: Scorer, batch: Batch, *, first: bool) -> LocalPart:
+        videos = {
+            video.index: StoredVideo(video.filename, video.label, None, reason=video.reason)
+            for video in batch.broken
+        }
+        if batch.data is None:
+            return LocalPart(videos, np.zeros(len(self.variants)))
+        data = scorer.model.data_preprocessor(batch.data, training=False)
+        inputs = data['inputs']
+        clip_shape = tuple(inputs.shape[2:])
+        if first:
+            scorer.count(clip_shape)  # views that do not suit the model are refused at once
+            scorer.warm_up(inputs)
+        scores, seconds = scorer.score(inputs)
+        for sample, video in zip(data['data_samples'], scores.unbind(0), strict=True):
+            videos[sample.index] = StoredVideo(
+                sample.filename, int(sample.gt_label.item()), video.numpy(), sample.decoder
+            )
+        views = inputs.shape[1]
+        return LocalPart(videos, seconds, inputs.shape[0] * views, clip_shape, views)
 
     def _result(
-        self,
-        finished: dict[int, VideoScores],
-        part: LocalPart,
-        wall_s: float,
-        wait_share: float,
+        self, scorer: Scorer, before: Stored, new: LocalPart, wall_s: float, wait_share: float
     ) -> EvaluationResult:
-        videos = [finished[index] for index in sorted(finished)]
-        scores = np.stack([video.scores for video in videos])
+        videos = {**before.videos, **new.videos}
+        sound = [videos[place] for place in sorted(videos) if videos[place].scores is not None]
+        broken = [videos[place] for place in sorted(videos) if videos[place].scores is None]
+        if not sound:
+            raise DataError(
+                f'none of the {len(broken)} videos can be used; the first is {broken[0].name}: '
+                f'{broken[0].reason}'
+            )
+        scores = np.stack([video.scores for video in sound])
+        costs = scorer.count(new.clip_shape or before.clip_shape)
+        clips_per_s = (before.clips + new.clips) / (before.model_s + new.model_s)
         return EvaluationResult(
             variants=tuple(
-                VariantResult(
-                    variant=variant,
-                    cost=part.costs[i],
-                    scores=scores[:, i],
-                    clips_per_s=part.clips / part.model_s[i],
-                )
+                VariantResult(variant, costs[i], scores[:, i], float(clips_per_s[i]))
                 for i, variant in enumerate(self.variants)
             ),
-            labels=np.array([video.label for video in videos]),
-            names=tuple(video.name for video in videos),
-            views=part.views,
+            labels=np.array([video.label for video in sound]),
+            names=tuple(video.name for video in sound),
+            views=new.views or before.views,
             hardware=describe_hardware(),
             precision=self.precision,
             wall_s=wall_s,
             wait_share=wait_share,
+            left_out=tuple(LeftOut(video.name, video.label, video.reason) for video in broken),
+            decoded_by=dict(Counter(video.decoder for video in sound)),
+            resumed=len(set(before.videos) - set(new.videos)),
         )
 
 
@@ -202,24 +223,23 @@ def _timed(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
         yield batch, time.perf_counter() - start
 
 
-def _synchronise(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
+def merge_parts(parts: Sequence[LocalPart]) -> LocalPart:
+    """One part of several, of batches or of processes; a video counts once, the last one wins."""
+    videos: dict[int, StoredVideo] = {}
+    for part in parts:
+        videos.update(part.videos)
+    informed = next((part for part in parts if part.clip_shape is not None), parts[0])
+    return informed._replace(
+        videos=videos,
+        model_s=np.sum([part.model_s for part in parts], axis=0),
+        clips=sum(part.clips for part in parts),
+    )
 
 
-def _gather(
-    finished: dict[int, VideoScores], part: LocalPart
-) -> tuple[dict[int, VideoScores], LocalPart]:
-    """Merge what all processes found; videos are keyed by their place in the list, counted once."""
+def _gather(part: LocalPart) -> LocalPart:
+    """What all processes found, for each of them."""
     if not dist.is_initialized():
-        return finished, part
-    everything: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everything, (finished, part))
-    merged: dict[int, VideoScores] = {}
-    for videos, _ in everything:
-        merged.update(videos)
-    parts = [part for _, part in everything]
-    informed = next(part for part in parts if part.costs is not None)
-    model_s = np.sum([part.model_s for part in parts], axis=0)
-    clips = sum(part.clips for part in parts)
-    return merged, informed._replace(model_s=model_s, clips=clips)
+        return part
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, part)
+    return merge_parts(parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,19 +52,36 @@ class VariantResult:
     clips_per_s: float
 
 
+class LeftOut(NamedTuple):
+    """A video of the list that could not be evaluated.
+
+    Attributes:
+        name: its path.
+        label: class.
+        reason: why, in words.
+    """
+
+    name: str
+    label: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class EvaluationResult:
     """All variants on one data set, in the order they were asked for.
 
     Attributes:
         variants: one result each.
-        labels: (videos,) int64.
-        names: file name of each video.
+        labels: (videos,) int64, of the evaluated videos.
+        names: file name of each of them.
         views: views per video (temporal clips x spatial crops).
         hardware: what it ran on, in words.
         precision: 'fp32', 'bf16' or 'fp16'.
         wall_s: seconds the pass over the data took.
         wait_share: share of ``wall_s`` spent waiting for decoded videos.
+        left_out: videos of the list that could not be decoded.
+        decoded_by: number of evaluated videos by decoder.
+        resumed: videos that an earlier session had finished; ``wall_s`` is of the others.
     """
 
     variants: tuple[VariantResult, ...]
@@ -73,6 +92,14 @@ class EvaluationResult:
     precision: str
     wall_s: float
     wait_share: float
+    left_out: tuple[LeftOut, ...] = ()
+    decoded_by: Mapping[str, int] = field(default_factory=dict)
+    resumed: int = 0
+
+    @property
+    def num_listed(self) -> int:
+        """Videos of the list, evaluated or not."""
+        return len(self.labels) + len(self.left_out)
 
 
 @dataclass(frozen=True)

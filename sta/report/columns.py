@@ -71,15 +71,36 @@ COLUMNS = (
 
 def footer(result: EvaluationResult) -> str:
     """What a reader must know to use the numbers, in a few short sentences."""
-    videos = counted(len(result.labels), 'video')
-    waiting = 'n/a' if not math.isfinite(result.wait_share) else f'{100 * result.wait_share:.0f} %'
     return (
-        f'{videos} x {counted(result.views, "view")}. {GFLOP_NOTE} '
+        f'{_videos(result)} x {counted(result.views, "view")}.{_decoders(result)} {GFLOP_NOTE} '
         'saved and change: GFLOPs and top-1 (in points) against no pruning. '
         'clips/s: views per second of the model alone, decoding apart. '
-        f'{result.precision} on {result.hardware}; {result.wall_s:.0f} s in all, '
-        f'{waiting} of it waiting for decoding.'
+        f'{result.precision} on {result.hardware}; {_duration(result)}.'
     )
+
+
+def _videos(result: EvaluationResult) -> str:
+    """How many videos the figures are of; of how many, where some could not be decoded."""
+    if not result.left_out:
+        return counted(len(result.labels), 'video')
+    return f'{len(result.labels)} of {counted(result.num_listed, "video")}'
+
+
+def _decoders(result: EvaluationResult) -> str:
+    """Which decoder showed how many videos, where it was not decord alone."""
+    if set(result.decoded_by) <= {'decord'}:
+        return ''
+    counts = sorted(result.decoded_by.items(), key=lambda item: -item[1])
+    return f' Decoded by {", ".join(f"{name}: {number}" for name, number in counts)}.'
+
+
+def _duration(result: EvaluationResult) -> str:
+    waiting = 'n/a' if not math.isfinite(result.wait_share) else f'{100 * result.wait_share:.0f} %'
+    new = result.num_listed - result.resumed
+    if new == 0:
+        return 'scores of an earlier session'
+    of_what = f'for the last {counted(new, "video")}' if result.resumed else 'in all'
+    return f'{result.wall_s:.0f} s {of_what}, {waiting} of it waiting for decoding'
 
 
 def counted(number: int, noun: str) -> str:

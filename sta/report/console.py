@@ -60,6 +60,18 @@ def print_accuracy_table(result: EvaluationResult, console: Console | None = Non
     """Summarise an evaluation and print it with its footer."""
     table = accuracy_table(summarise(result), title='Accuracy and cost', footer=footer(result))
     print_table(table, console)
+    for line in left_out_lines(result):
+        (console or Console()).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def left_out_lines(result: EvaluationResult, most: int = 10) -> list[str]:
+    """The first videos that were left out and why, a line each; nothing where none was."""
+    if not result.left_out:
+        return []
+    lines = [f'left out, since they cannot be decoded: {counted(len(result.left_out), "video")}']
+    lines += [f'  {video.name}: {video.reason}' for video in result.left_out[:most]]
+    more = len(result.left_out) - most
+    return lines + ([f'  ... and {more} more, see left_out.csv'] if more > 0 else [])
 
 
 def print_table(table: Table, console: Console | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sta.evaluation import EvaluationResult, SummaryRow
+from sta.evaluation import EvaluationResult, LeftOut, SummaryRow
 
 from .columns import COLUMNS, GFLOP_NOTE, footer
 
@@ -35,7 +35,14 @@ def json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mappi
         }
         for v in result.variants
     ]
-    found = {'environment': facts, 'units': GFLOP_NOTE, 'variants': variants, 'rows': rows}
+    left_out = [video._asdict() for video in result.left_out]
+    found = {
+        'environment': facts,
+        'units': GFLOP_NOTE,
+        'variants': variants,
+        'rows': rows,
+        'left_out': left_out,
+    }
     return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'
 
 
@@ -73,6 +80,15 @@ def markdown_text(
         '```',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def left_out_text(result: EvaluationResult) -> str:
+    """CSV of the videos that could not be decoded: name, label, reason."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator='\n')
+    table.writerow(LeftOut._fields)
+    table.writerows(result.left_out)
+    return buffer.getvalue()
 
 
 def _plain(value: Any) -> Any:

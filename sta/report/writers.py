@@ -14,7 +14,7 @@ from sta.evaluation import EvaluationResult, summarise
 from sta.installed import distribution_version
 
 from .atomic import replacing, write_text
-from .texts import csv_text, json_text, markdown_text
+from .texts import csv_text, json_text, left_out_text, markdown_text
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'decord')
 
@@ -38,7 +38,7 @@ class Scores(NamedTuple):
 def write_results(
     result: EvaluationResult, folder: Path, *, command: str, config: str, checkpoint: str
 ) -> dict[str, Path]:
-    """Write results.json, results.csv, results.md and scores.npz, each whole or not at all.
+    """Write results.json, .csv and .md, scores.npz and left_out.csv, each whole or not at all.
 
     Args:
         result: what was found.
@@ -48,7 +48,7 @@ def write_results(
         checkpoint: path of the weights.
 
     Returns:
-        The four paths by file name.
+        The paths by file name; left_out.csv only where a video was left out.
 
     Raises:
         OSError: the folder cannot be written.
@@ -62,6 +62,8 @@ def write_results(
         'results.csv': csv_text(rows),
         'results.md': markdown_text(result, rows, facts),
     }
+    if result.left_out:
+        texts['left_out.csv'] = left_out_text(result)
     paths = {name: folder / name for name in (*texts, 'scores.npz')}
     _write_scores(result, paths['scores.npz'])
     for name in reversed(texts):  # results.json last: where it is, everything is
@@ -100,6 +102,9 @@ def _environment(result: EvaluationResult) -> dict[str, Any]:
     return {
         'time_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'num_videos': len(result.labels),
+        'num_listed': result.num_listed,
+        'decoded_by': dict(result.decoded_by),
+        'resumed': result.resumed,
         'views_per_video': result.views,
         'precision': result.precision,
         'hardware': result.hardware,

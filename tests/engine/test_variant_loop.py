@@ -12,12 +12,13 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sta.analysis import count_costs
-from sta.engine import variant_loop
+from sta.engine import scoring, variant_loop
 from sta.engine.config import load_config
+from sta.engine.scoring import MemoryShortError, Scorer
 from sta.engine.session import build_test_runner
-from sta.engine.variant_loop import LocalPart, VideoScores, _gather, _timed
-from sta.evaluation import Cost, EvaluationResult
-from tests.tools.tiny import NUM_VIDEOS, Tiny
+from sta.engine.variant_loop import LocalPart, _gather, _timed
+from sta.evaluation import EvaluationResult, StoredVideo
+from tests.tools.tiny import Tiny
 
 
 @pytest.fixture
@@ -59,30 +60,24 @@ def test_a_second_run_finds_the_same(config: Config, tiny: Tiny) -> None:
         np.testing.assert_array_equal(one.scores, other.scores)
 
 
-def test_videos_stand_in_the_order_of_the_list_even_when_shuffled(
-    config: Config, tiny: Tiny
+@pytest.mark.parametrize(
+    'sampler',
+    [
+        dict(type='DefaultSampler', shuffle=True),
+        dict(type='InfiniteSampler', shuffle=False),
+        dict(type='DefaultSampler', shuffle=False, round_up=True),
+    ],
+)
+def test_whatever_the_sampler_each_video_counts_once_in_the_order_of_the_list(
+    config: Config, tiny: Tiny, sampler: dict
 ) -> None:
     config.test_dataloader.dataset.max_videos = None
     _, plain = run(config, tiny)
-    config.test_dataloader.sampler.shuffle = True
-    _, shuffled = run(config, tiny)
-    assert [Path(name).name for name in shuffled.names] == list(tiny.names)
-    assert list(shuffled.labels) == list(tiny.labels)
-    np.testing.assert_allclose(shuffled.variants[1].scores, plain.variants[1].scores, atol=1e-5)
-
-
-def test_a_sampler_that_repeats_videos_counts_them_once(config: Config, tiny: Tiny) -> None:
-    config.test_dataloader.dataset.max_videos = None
-    config.test_dataloader.sampler = dict(type='InfiniteSampler', shuffle=False)
-    runner = build_test_runner(config, str(tiny.checkpoint))
-    loader = runner.test_loop.dataloader
-    twice = [*range(NUM_VIDEOS), *range(NUM_VIDEOS)]
-
-    class Repeating(list):
-        sampler = twice
-
-    runner.test_loop.dataloader = Repeating(loader.collate_fn([loader.dataset[i]]) for i in twice)
-    assert [Path(name).name for name in runner.test().names] == list(tiny.names)
+    config.test_dataloader.sampler = sampler
+    _, other = run(config, tiny)
+    assert [Path(name).name for name in other.names] == list(tiny.names)
+    assert list(other.labels) == list(tiny.labels)
+    np.testing.assert_array_equal(other.variants[1].scores, plain.variants[1].scores)
 
 
 def test_speed_is_clips_over_seconds_of_the_model(
@@ -91,7 +86,7 @@ def test_speed_is_clips_over_seconds_of_the_model(
     """Every look at the clock takes a second: one second per variant and batch."""
     config.test_cfg.schedules = [0, 2]
     seconds = iter(range(10_000))
-    monkeypatch.setattr(variant_loop.time, 'perf_counter', lambda: float(next(seconds)))
+    monkeypatch.setattr(scoring.time, 'perf_counter', lambda: float(next(seconds)))
     _, found = run(config, tiny)
     # 3 videos of 6 views, in batches of two videos and one
     assert [result.clips_per_s for result in found.variants] == [18 / 2] * 5
@@ -115,30 +110,88 @@ def test_waiting_is_the_time_between_batches(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_all_processes_found_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first process had no video, so that it knows neither costs nor views."""
+    """The first process had no video: it knows neither the size of views nor their number."""
 
-    def video(name: str) -> VideoScores:
-        return VideoScores(name, 0, np.zeros((1, 2)))
+    def video(name: str) -> StoredVideo:
+        return StoredVideo(name, 0, np.zeros((2, 3), np.float32))
 
-    cost = Cost(num_tokens=8, tokens_after_stages=(), gflops_per_view=1.0, num_parameters=1)
+    shape = (3, 16, 32, 32)
     parts = [
-        ({}, LocalPart(np.zeros(2), 0, None, 0)),
-        ({0: video('a'), 2: video('c')}, LocalPart(np.array([1.0, 2.0]), 12, [cost], 6)),
-        ({1: video('b'), 0: video('a')}, LocalPart(np.array([3.0, 4.0]), 18, [cost], 6)),
+        LocalPart({}, np.zeros(2)),
+        LocalPart({0: video('a'), 2: video('c')}, np.array([1.0, 2.0]), 12, shape, 6),
+        LocalPart({1: video('b'), 0: video('z')}, np.array([3.0, 4.0]), 18, shape, 6),
     ]
 
-    def all_gather(everything: list, own: tuple) -> None:
+    def all_gather(everything: list, own: LocalPart) -> None:
         everything[:] = [own, *parts[1:]]
 
     monkeypatch.setattr(dist, 'is_initialized', lambda: True)
     monkeypatch.setattr(dist, 'get_world_size', lambda: 3)
     monkeypatch.setattr(dist, 'all_gather_object', all_gather)
-    finished, found = _gather(*parts[0])
-    assert {index: video.name for index, video in finished.items()} == {0: 'a', 1: 'b', 2: 'c'}
+    found = _gather(parts[0])
+    names = {place: video.name for place, video in found.videos.items()}
+    assert names == {0: 'z', 1: 'b', 2: 'c'}
     assert found.model_s.tolist() == [4.0, 6.0] and found.clips == 30
-    assert (found.costs, found.views) == ([cost], 6)
+    assert (found.clip_shape, found.views) == (shape, 6)
 
 
 def test_one_process_gathers_nothing() -> None:
-    finished, part = {}, LocalPart(np.zeros(1), 3, None, 2)
-    assert _gather(finished, part) == (finished, part)
+    part = LocalPart({}, np.zeros(1), 3, None, 2)
+    assert _gather(part) is part
+
+
+def test_memory_that_is_short_halves_the_views_and_changes_no_score(
+    config: Config, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _, plain = run(config, tiny)
+    runner = build_test_runner(config, str(tiny.checkpoint))
+    sizes = []
+    forward = runner.model.extract_feat
+
+    def short(inputs: torch.Tensor, **settings: object) -> object:
+        sizes.append(len(inputs))
+        if len(inputs) > 5:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+        return forward(inputs, **settings)
+
+    monkeypatch.setattr(runner.model, 'extract_feat', short)
+    found = runner.test()
+    for one, other in zip(plain.variants, found.variants, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+        np.testing.assert_array_equal(one.scores.argmax(1), other.scores.argmax(1))
+    assert max(sizes) == 12 and 4 in sizes
+    assert sizes.count(12) == 1  # halved for good, not for each pass
+    said = capsys.readouterr().err
+    assert 'memory is short: going on with 4 views per forward pass' in said
+
+
+@pytest.mark.parametrize(
+    ('error', 'raised', 'said'),
+    [
+        (
+            torch.cuda.OutOfMemoryError('CUDA out of memory'),
+            MemoryShortError,
+            'one view .*CUDA',
+        ),
+        (RuntimeError('shapes do not match'), RuntimeError, 'shapes do not match'),
+    ],
+)
+def test_errors_of_the_forward_pass(
+    config: Config,
+    tiny: Tiny,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    raised: type[Exception],
+    said: str,
+) -> None:
+    """Memory that does not suffice for one view is told; anything else is not taken for it."""
+    runner = build_test_runner(config, str(tiny.checkpoint))
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Scorer, 'warm_up', lambda *_: None)
+    monkeypatch.setattr(Scorer, 'count', lambda *_: [])
+    monkeypatch.setattr(runner.model, 'extract_feat', fail)
+    with pytest.raises(raised, match=said):
+        runner.test()

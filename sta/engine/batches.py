@@ -1,0 +1,71 @@
+"""Which videos are scored together, by whom, and how a batch with broken ones is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from sta.datasets.video_list import BrokenVideo
+
+
+class Batch(NamedTuple):
+    """What the data loader hands over.
+
+    Attributes:
+        data: lists of inputs and data samples; None where every video is broken.
+        broken: the others.
+    """
+
+    data: dict[str, Any] | None
+    broken: list[BrokenVideo]
+
+
+def plan_batches(num_videos: int, batch_size: int, done: Container[int]) -> list[range]:
+    """The batches that hold anything yet to do.
+
+    Batches are cut from the whole list, whatever is done and however many processes there are, so
+    that a video always meets the same neighbours and gets the same score to the last bit.
+
+    Args:
+        num_videos: of the list.
+        batch_size: videos per batch; the last one may be smaller.
+        done: places that are finished.
+    """
+    batches = (
+        range(start, min(start + batch_size, num_videos))
+        for start in range(0, num_videos, batch_size)
+    )
+    return [batch for batch in batches if not all(place in done for place in batch)]
+
+
+def collate(samples: Sequence[dict[str, Any] | BrokenVideo]) -> Batch:
+    """Put the sound ones into lists, the broken ones beside them."""
+    broken = [sample for sample in samples if isinstance(sample, BrokenVideo)]
+    sound = [sample for sample in samples if not isinstance(sample, BrokenVideo)]
+    return Batch(pseudo_collate(sound) if sound else None, broken)
+
+
+def load_batches(like: DataLoader, batches: Sequence[range]) -> Iterator[Batch]:
+    """Load these batches, in this order, with the workers of a data loader.
+
+    Args:
+        like: a built data loader; its sampler and collation are not used.
+        batches: places in its data set.
+    """
+    if not batches:
+        return iter(())
+    return iter(
+        DataLoader(
+            like.dataset,
+            batch_sampler=[list(batch) for batch in batches],
+            num_workers=like.num_workers,
+            collate_fn=collate,
+            pin_memory=like.pin_memory,
+            worker_init_fn=like.worker_init_fn,
+            prefetch_factor=like.prefetch_factor,
+            multiprocessing_context=like.multiprocessing_context,
+        )
+    )

@@ -1,0 +1,139 @@
+"""Where a run writes: a new folder, or that of the same run where it was cut off."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sta.evaluation.store import StoreError, differing_parts, read_fingerprint
+
+from .config import ConfigError
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, lockf
+except ImportError:  # Windows
+    lockf = None
+
+SCORES, RESULTS, LOCK = 'scores', 'results.json', '.lock'
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that this process may write to until it ends.
+
+    Attributes:
+        path: the folder.
+        state: 'new', 'cut off' (scores but no results) or 'finished' (both).
+        lock: keeps other processes out while it is open; None in a process that did not choose.
+    """
+
+    path: Path
+    state: str
+    lock: IO[str] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes learn of the folder; the lock is this one's."""
+        return RunFolder, (self.path, self.state)
+
+
+def choose_folder(
+    parent: Path, fingerprint: Mapping[str, str], *, work_dir: Path | None, resume: bool | None
+) -> RunFolder:
+    """Find the run to go on with, or make a folder for a new one.
+
+    Args:
+        parent: of the folders that are named by time, e.g. work_dirs/sta_vit_k400.
+        fingerprint: what the scores of this run depend on.
+        work_dir: a folder that the user chose; None looks for a run in ``parent``.
+        resume: True insists on an older run, False on a new one; None takes what there is.
+
+    Raises:
+        ConfigError: nothing to resume, results of another kind, or another process writes there.
+        StoreError: the folder holds scores of another run.
+    """
+    if work_dir is not None:
+        return _chosen(work_dir, fingerprint, resume)
+    if resume is not False:
+        for path in sorted(parent.glob(f'*/{SCORES}'), reverse=True):
+            found = _locked(path.parent) if _cut_off(path.parent, fingerprint) else None
+            if found is not None:
+                return RunFolder(path.parent, 'cut off', found)
+    if resume:
+        raise ConfigError(
+            f'--resume: {parent} holds no run of this config, checkpoint, data and schedules that '
+            f'was cut off'
+        )
+    return _new_folder(parent)
+
+
+def _chosen(path: Path, fingerprint: Mapping[str, str], resume: bool | None) -> RunFolder:
+    stores, finished = list((path / SCORES).glob('*.sqlite')), (path / RESULTS).exists()
+    if resume and not stores:
+        raise ConfigError(f'--resume: {path} holds no scores to go on with')
+    if finished and not stores:
+        raise ConfigError(f'--work-dir {path} already holds {RESULTS}: choose another folder')
+    if stores and resume is False:
+        raise ConfigError(
+            f'--no-resume: {path} already holds scores; choose another --work-dir, or go on with '
+            f'--resume'
+        )
+    for store in stores:
+        differing = differing_parts(fingerprint, read_fingerprint(store))
+        if differing:
+            raise StoreError(
+                f'{path} holds scores of a run with other {", ".join(differing)}: they are not '
+                f'mixed; choose another --work-dir'
+            )
+    lock = _locked(path)
+    if lock is None:
+        owner = (path / SCORES / LOCK).read_text(encoding='utf-8').strip()
+        raise ConfigError(f'{path} is being written by another process ({owner or "unknown"})')
+    return RunFolder(path, 'finished' if finished else 'cut off' if stores else 'new', lock)
+
+
+def _cut_off(path: Path, fingerprint: Mapping[str, str]) -> bool:
+    stores = list((path / SCORES).glob('*.sqlite'))
+    if not stores or (path / RESULTS).exists():
+        return False
+    try:
+        return not any(differing_parts(fingerprint, read_fingerprint(store)) for store in stores)
+    except StoreError:
+        return False
+
+
+def _new_folder(parent: Path) -> RunFolder:
+    """A folder of this second; jobs of an array start in the same one."""
+    parent.mkdir(parents=True, exist_ok=True)
+    name, number = time.strftime('%Y%m%d_%H%M%S'), 1
+    while True:
+        path = parent / (name if number == 1 else f'{name}-{number}')
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return RunFolder(path, 'new', _locked(path))
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """Lock a folder for this process; None if another one holds it."""
+    (path / SCORES).mkdir(parents=True, exist_ok=True)
+    file = (path / SCORES / LOCK).open('a+', encoding='utf-8')
+    if lockf is not None:
+        try:
+            # A record lock: the children of a killed process do not keep it.
+            lockf(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:  # a file system without locks: the user must take care
+            pass
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+    file.flush()
+    return file

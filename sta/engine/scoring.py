@@ -1,0 +1,138 @@
+"""Scores of decoded views under every variant, in as much memory as there is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sta.analysis import count_costs
+from sta.evaluation import Cost
+from sta.pruning import ScheduleError, Variant
+
+from .variants import VariantError
+
+PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+class MemoryShortError(RuntimeError):
+    """Not even one view fits into memory."""
+
+
+class Scorer:
+    """Scores views under variants; a forward pass that runs out of memory is halved.
+
+    Args:
+        model: a recognizer in evaluation mode.
+        variants: pruner and schedule each.
+        precision: 'fp32', 'bf16' or 'fp16' (autocast).
+        max_views_per_forward: views in one forward pass at most. Halved for good when memory does
+            not suffice.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        variants: Sequence[Variant],
+        *,
+        precision: str,
+        max_views_per_forward: int,
+    ) -> None:
+        self.model = model
+        self.variants = variants
+        self.max_views_per_forward = max_views_per_forward
+        self._dtype = PRECISIONS[precision]
+
+    def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
+        """What every variant costs on views (3, T, H, W).
+
+        Raises:
+            ScheduleError, VariantError: the views do not suit the schedules or the model.
+        """
+        try:
+            return count_costs(self.model, self.variants, clip_shape)
+        except ScheduleError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
+
+    @torch.no_grad()
+    def warm_up(self, inputs: Tensor) -> None:
+        """The first forward of a process is slow and would spoil the first variant's clips/s."""
+        with self.model.backbone.using(self.variants[0]), self._autocast(inputs):
+            self.model.extract_feat(inputs[:1, :1], stage='head')
+
+    @torch.no_grad()
+    def score(self, inputs: Tensor) -> tuple[Tensor, np.ndarray]:
+        """Softmax per view, averaged over a video's views.
+
+        Args:
+            inputs: (videos, views, 3, T, H, W), preprocessed.
+
+        Returns:
+            Scores (videos, variants, classes) float32 on the CPU, and seconds per variant.
+        """
+        videos, views = inputs.shape[:2]
+        flat = inputs.flatten(0, 1)
+        scores, seconds = [], []
+        for variant in self.variants:
+            _synchronise(flat)
+            start = time.perf_counter()
+            with self.model.backbone.using(variant), self._autocast(flat):
+                logits = self._logits(flat)
+            _synchronise(flat)
+            seconds.append(time.perf_counter() - start)
+            scores.append(logits.softmax(-1).unflatten(0, (videos, views)).mean(1))
+        return torch.stack(scores, dim=1).cpu(), np.array(seconds)
+
+    def _logits(self, flat: Tensor) -> Tensor:
+        while True:
+            try:
+                return torch.cat(
+                    [
+                        self.model.extract_feat(part.unsqueeze(1), stage='head')[0].float()
+                        for part in flat.split(self.max_views_per_forward)
+                    ]
+                )
+            except RuntimeError as error:
+                if not _is_memory_short(error):
+                    raise
+                self._halve()
+                reason = str(error).splitlines()[0]
+            # Outside of the handler, whose traceback would keep the tensors of the failed pass.
+            if self.max_views_per_forward == 0:
+                raise MemoryShortError(f'one view does not fit into memory: {reason[:200]}')
+            if flat.is_cuda:
+                torch.cuda.empty_cache()
+
+    def _halve(self) -> None:
+        self.max_views_per_forward //= 2
+        if self.max_views_per_forward:
+            print(
+                f'memory is short: going on with {self.max_views_per_forward} views per forward '
+                f'pass (test_cfg.max_views_per_forward)',
+                file=sys.stderr,
+            )
+
+    def _autocast(self, inputs: Tensor) -> AbstractContextManager:
+        if self._dtype is None:
+            return nullcontext()
+        return torch.autocast(inputs.device.type, dtype=self._dtype)
+
+
+def _is_memory_short(error: RuntimeError) -> bool:
+    # On a CPU torch raises a plain RuntimeError.
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        "can't allocate memory" in str(error) or 'not enough memory' in str(error)
+    )
+
+
+def _synchronise(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
