@@ -82,6 +82,6 @@ def footer(result: EvaluationResult) -> str:
     )
 
 
-def counted(number: int, noun: str) -> str:
-    """'1 view', '2 views'."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+def counted(number: int, noun: str, plural: str = '') -> str:
+    """'1 view', '2 views'; ``plural`` for nouns that take more than an s."""
+    return f'{number} {noun if number == 1 else plural or noun + "s"}'
