@@ -13,7 +13,7 @@ from sta.evaluation import ClassComparison
 from ..columns import fixed
 from ..plot import DPI, FONT
 from .bars import plot_grown_confusions
-from .named_rows import wrapped
+from .named_rows import TITLE_LINE_INCHES, wrapped
 
 MOST_CLASSES = 20
 SHORT = 28  # characters of a name that can stand upright below a column
@@ -22,7 +22,7 @@ CELL_INCHES = 0.4
 TALL_CELL_INCHES = 0.56  # room for a name of three lines beside it
 FEWEST_CELLS = 6  # what the title needs in width, the scale of colours in height
 CHARACTER_INCHES = 0.085  # of a name at its size
-FRAME_INCHES = 2.0, 1.2  # beside the matrices, with the scale of colours; below and above them
+FRAME_INCHES = 2.0, 1.0  # beside the matrices, with the scale of colours; below and above them
 
 
 def plot_confusions(comparison: ClassComparison, *, top: int = 15) -> Figure:
@@ -41,11 +41,15 @@ def plot_matrices(comparison: ClassComparison) -> Figure:
     """Confusion matrices of both variants: videos as figures, share of the true class as colour."""
     classes, total = comparison.class_names, comparison.total
     is_short = max(map(len, classes)) <= SHORT
-    figure = Figure(figsize=_size(classes, is_short=is_short), dpi=DPI, layout='constrained')
+    first = _title(comparison.before, total.before_percent)
+    second = _title(comparison.after, total.after_percent)
+    width, height = _size(classes, is_short=is_short)
+    height += TITLE_LINE_INCHES * max(first.count('\n'), second.count('\n'))
+    figure = Figure(figsize=(width, height), dpi=DPI, layout='constrained')
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
-    _draw(left, comparison.matrix_before, _title(comparison.before, total.before_percent))
-    image = _draw(right, comparison.matrix_after, _title(comparison.after, total.after_percent))
+    _draw(left, comparison.matrix_before, first)
+    image = _draw(right, comparison.matrix_after, second)
     _name(left, right, classes, is_short=is_short)
     bar = figure.colorbar(image, ax=[left, right], shrink=0.7, pad=0.02)
     bar.set_label('% of the true class', fontsize=FONT - 1)

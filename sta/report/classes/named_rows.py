@@ -17,6 +17,7 @@ WIDTH_INCHES = 9.0
 NAME_CHARACTERS = 44  # the longest name of Something-Something V2, 98 characters, takes three lines
 TITLE_CHARACTERS = 80
 LINE_INCHES = 0.17  # of a name at its size
+TITLE_LINE_INCHES = 0.21
 GAP_INCHES = 0.13  # between two names
 FRAME_INCHES = 1.35  # title, axis and legend
 
@@ -60,7 +61,12 @@ def dress(figure: Figure, *, title: str, legend: Sequence[Patch]) -> None:
         title: wrapped when long.
         legend: what colours mean.
     """
-    figure.suptitle(wrapped(title, TITLE_CHARACTERS), fontsize=FONT + 1)
+    lines = wrapped(title, TITLE_CHARACTERS)
+    figure.suptitle(lines, fontsize=FONT + 1)
+    notes = max(str(patch.get_label()).count('\n') for patch in legend)
+    width, height = figure.get_size_inches()
+    # else long names of variants would take the room of the rows
+    figure.set_size_inches(width, height + TITLE_LINE_INCHES * (lines.count('\n') + notes))
     figure.legend(
         handles=legend,
         loc='outside lower center',
