@@ -102,12 +102,15 @@ def test_equal_changes_are_ordered_by_evidence_then_label() -> None:
     assert [c.name for c in both_ends(found, 9).worst] == [*'bacde']
 
 
-@pytest.mark.parametrize('top, shown', [(2, 4), (3, 5), (9, 5)])
-def test_ends_that_meet_show_every_class_once(top, shown) -> None:
-    ends = both_ends(staircase(5), top)
+@pytest.mark.parametrize(
+    'classes, top, shown', [(5, 2, 4), (4, 2, 4), (5, 3, 5), (5, 9, 5), (1, 1, 1)]
+)
+def test_ends_that_meet_show_every_class_once(classes, top, shown) -> None:
+    ends = both_ends(staircase(classes), top)
     labels = [change.label for change in (*ends.worst, *ends.best)]
     assert len(labels) == len(set(labels)) == shown
-    assert ends.hidden == 5 - shown
+    assert ends.hidden == classes - shown
+    assert bool(ends.best) == bool(ends.hidden)
 
 
 def test_what_lies_between_is_counted_in_its_place() -> None:
