@@ -59,7 +59,7 @@ PACKAGES = (
     Package('safetensors', 'safetensors', '>=0.4'),
     Package('rich', 'rich', '>=13'),
     Package('matplotlib', 'matplotlib', '>=3.7'),
-    Package('scipy', 'scipy', '>=1.10'),
+    Package('scipy', 'scipy', '>=1.11'),
     Package('importlib_metadata', 'importlib_metadata'),
 )
 

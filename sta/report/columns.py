@@ -103,6 +103,6 @@ def _duration(result: EvaluationResult) -> str:
     return f'{result.wall_s:.0f} s {of_what}, {waiting} of it waiting for decoding'
 
 
-def counted(number: int, noun: str) -> str:
-    """'1 view', '2 views'."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+def counted(number: int, noun: str, plural: str = '') -> str:
+    """'1 view', '2 views'; ``plural`` for nouns that take more than an s."""
+    return f'{number} {noun if number == 1 else plural or noun + "s"}'

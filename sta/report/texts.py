@@ -62,13 +62,12 @@ def markdown_text(
     result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mapping[str, Any]
 ) -> str:
     """The table of the screen for GitHub, its footer, and how it was made."""
-    names = [row.name.replace('\\', '\\\\').replace('|', '\\|') for row in rows]
+    names = [row.name for row in rows]
     columns = [column.cells(rows) for column in COLUMNS]
+    headings = ['variant', *(column.heading for column in COLUMNS)]
     versions = ', '.join(f'{k} {v}' for k, v in facts['versions'].items() if v is not None)
     lines = [
-        _markdown_row(['variant', *(column.heading for column in COLUMNS)]),
-        _markdown_row(['---', *('---:' for _ in COLUMNS)]),
-        *(_markdown_row(cells) for cells in zip(names, *columns, strict=True)),
+        *markdown_table(headings, [names, *columns]),
         '',
         footer(result),
         '',
@@ -91,6 +90,20 @@ def left_out_text(result: EvaluationResult) -> str:
     return buffer.getvalue()
 
 
+def markdown_table(headings: Sequence[str], columns: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: names to the left, numbers to the right.
+
+    Args:
+        headings: one a column.
+        columns: cells of each, all of one length; the first column holds the names.
+    """
+    escaped = [
+        [cell.replace('\\', '\\\\').replace('|', '\\|') for cell in cells] for cells in columns
+    ]
+    rows = [headings, ['---', *('---:' for _ in headings[1:])], *zip(*escaped, strict=True)]
+    return [f'| {" | ".join(cells)} |' for cells in rows]
+
+
 def _plain(value: Any) -> Any:
     """Nested settings as JSON knows them; NaN and infinity, which it does not, become null."""
     if dataclasses.is_dataclass(value):
@@ -104,7 +117,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'

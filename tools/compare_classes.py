@@ -1,0 +1,110 @@
+"""Which actions suffer from pruning: two variants of an evaluation class by class.
+
+python tools/compare_classes.py work_dirs/sta_vit_k400/20260101_120000 --classes kinetics400
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from sta.datasets.class_names import OFFICIAL, read_class_names
+from sta.datasets.errors import DataError
+from sta.engine.command_line import run_command
+from sta.evaluation import compare_classes
+from sta.report import print_table
+from sta.report.classes import (
+    change_texts,
+    confusion_texts,
+    numbered_names,
+    table_of,
+    write_comparison,
+)
+from sta.report.results_folder import Run, choose_pair, read_run
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, help='what tools/test.py wrote, with scores.npz')
+    parser.add_argument(
+        '--variants',
+        nargs=2,
+        metavar=('BEFORE', 'AFTER'),
+        help='default: the one that drops nothing, and of the others the one with the lowest top-1',
+    )
+    parser.add_argument(
+        '--classes',
+        metavar='LIST',
+        help=f'{", ".join(OFFICIAL)} or a file with a name a line; default: as results.json says, '
+        'else numbers',
+    )
+    parser.add_argument('--out', type=Path, metavar='DIR', help='default: the folder of the scores')
+    parser.add_argument(
+        '--top',
+        type=int,
+        default=15,
+        metavar='N',
+        help='classes from either end, and confusions, to show; default %(default)s; CSV and JSON '
+        'hold all',
+    )
+    return parser.parse_args(argv)
+
+
+def compare(arguments: argparse.Namespace, command: str) -> None:
+    if arguments.top < 1:
+        raise DataError(f'--top must be at least 1, got {arguments.top}')
+    run = read_run(arguments.folder)
+    first, second = choose_pair(run, arguments.variants)
+    scores = run.scores
+    comparison = compare_classes(
+        scores.scores[first],
+        scores.scores[second],
+        scores.labels,
+        variants=(scores.variants[first], scores.variants[second]),
+        class_names=names_of_classes(run, arguments.classes),
+    )
+    for texts in (change_texts, confusion_texts):
+        print_table(table_of(texts(comparison, arguments.top)))
+        print()
+    folder = arguments.out or arguments.folder
+    facts = {
+        'command': command,
+        'scores': str(arguments.folder / 'scores.npz'),
+        'classes': arguments.classes or run.class_list,
+    }
+    written = write_comparison(comparison, folder, facts, top=arguments.top)
+    print(f'written to {folder}: {", ".join(path.name for path in written)}')
+
+
+def names_of_classes(run: Run, asked: str | None) -> tuple[str, ...]:
+    """Names as asked for, else as the evaluation recorded them, else numbers."""
+    num_classes = run.scores.scores.shape[2]
+    source = asked or run.class_list
+    if source is None:
+        return numbered_names(num_classes)
+    try:
+        names = read_class_names(source)
+        if len(names) != num_classes:
+            raise DataError(f'class list {source} has {len(names)} names, the scores {num_classes}')
+    except DataError as error:
+        if asked:
+            raise
+        # The evaluation may have been made elsewhere, which is no mistake of who reads it here.
+        print(f'classes are shown by number: {error}', file=sys.stderr)
+        return numbered_names(num_classes)
+    return names
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    words = sys.argv[1:] if argv is None else argv
+    command = 'python tools/compare_classes.py ' + shlex.join(words)
+    return run_command(lambda: compare(arguments, command))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
