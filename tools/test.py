@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from sta.datasets.class_names import read_class_names
 from sta.engine import (
     LAUNCHERS,
     first_decides,
@@ -21,13 +22,14 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.evaluation import summarise
+from sta.evaluation import EvaluationResult, summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
     print_accuracy_table,
     save_figure,
     write_results,
 )
+from sta.report.classes import write_classes
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -105,19 +107,28 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    written = write_results(
+    written = write_everything(result, folder.path, arguments, command)
+    say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
+
+
+def write_everything(
+    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, command: str
+) -> list[Path]:
+    """Results, classes and plot; results.json, which marks a run as finished, at the very end."""
+    figure = plot_accuracy_vs_gflops(
+        summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
+    )
+    plots = save_figure(figure, folder, 'accuracy_vs_gflops')
+    names = None if result.class_list is None else read_class_names(result.class_list)
+    classes = write_classes(result, folder, names)
+    tables = write_results(
         result,
-        folder.path,
+        folder,
         command=command,
         config=arguments.config,
         checkpoint=arguments.checkpoint or '',
     )
-    figure = plot_accuracy_vs_gflops(
-        summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
-    )
-    plots = save_figure(figure, folder.path, 'accuracy_vs_gflops')
-    names = ', '.join(path.name for path in (*written.values(), *plots))
-    say(f'written to {folder.path}: {names}')
+    return [*tables.values(), classes, *plots]
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:

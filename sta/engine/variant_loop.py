@@ -200,6 +200,7 @@ class VariantTestLoop(BaseLoop):
             wait_share=wait_share,
             left_out=tuple(LeftOut(video.name, video.label, video.reason) for video in broken),
             decoded_by=dict(Counter(video.decoder for video in sound)),
+            class_list=getattr(self.dataloader.dataset, 'classes', None),
             resumed=len(set(before.videos) - set(new.videos)),
         )
 

@@ -81,6 +81,7 @@ class EvaluationResult:
         wait_share: share of ``wall_s`` spent waiting for decoded videos.
         left_out: videos of the list that could not be decoded.
         decoded_by: number of evaluated videos by decoder.
+        class_list: where the names of the classes stand, see read_class_names; None if nowhere.
         resumed: videos that an earlier session had finished; ``wall_s`` is of the others.
     """
 
@@ -94,6 +95,7 @@ class EvaluationResult:
     wait_share: float
     left_out: tuple[LeftOut, ...] = ()
     decoded_by: Mapping[str, int] = field(default_factory=dict)
+    class_list: str | None = None
     resumed: int = 0
 
     @property

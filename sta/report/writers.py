@@ -102,6 +102,7 @@ def _environment(result: EvaluationResult) -> dict[str, Any]:
     return {
         'time_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'num_videos': len(result.labels),
+        'classes': result.class_list,
         'num_listed': result.num_listed,
         'decoded_by': dict(result.decoded_by),
         'resumed': result.resumed,

@@ -79,7 +79,6 @@ def test_every_key_at_the_top_is_known(name) -> None:
         'test_pipeline',
         'dataset_type',
         'data_root',
-        'classes_file',
     }
     assert set(config) - set(KNOWN_KEYS) <= used_elsewhere
 

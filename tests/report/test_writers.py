@@ -74,6 +74,7 @@ def test_json_says_how_the_numbers_were_made(tmp_path) -> None:
         'config': 'c.py',
         'checkpoint': 'w.pth',
         'num_videos': 300,
+        'classes': None,
         'num_listed': 300,
         'decoded_by': {},
         'resumed': 0,

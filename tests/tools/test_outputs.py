@@ -20,6 +20,7 @@ from .tiny import NUM_VIDEOS, Tiny, run_tool
 FILES = {
     'accuracy_vs_gflops.png',
     'accuracy_vs_gflops.svg',
+    'classes.csv',
     'results.csv',
     'results.json',
     'results.md',

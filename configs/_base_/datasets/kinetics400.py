@@ -9,6 +9,7 @@ test_dataloader = dict(
         ann_file='data/kinetics400/kinetics400_val_list_videos.txt',
         data_prefix=dict(video='data/kinetics400/videos_val'),
         num_classes=400,
+        classes='kinetics400',
         test_mode=True,
     ),
 )

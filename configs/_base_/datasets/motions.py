@@ -1,7 +1,6 @@
 # The embedded data set of ten motions (docs/motions.md): 112 x 112 clips of 28 to 40 frames.
 dataset_type = 'VideoListDataset'
 data_root = 'data/motions'
-classes_file = 'data/motions/classes.txt'
 train_pipeline = [
     dict(type='OpenVideo'),
     dict(type='UniformSample', clip_len=16),
@@ -42,6 +41,7 @@ test_dataloader = dict(
         ann_file='data/motions/val.txt',
         data_prefix=dict(video=data_root),
         num_classes=10,
+        classes='data/motions/classes.txt',
         pipeline=test_pipeline,
         test_mode=True,
     ),

@@ -9,6 +9,7 @@ test_dataloader = dict(
         ann_file='data/sthv2/sthv2_val_list_videos.txt',
         data_prefix=dict(video='data/sthv2/videos'),
         num_classes=174,
+        classes='ssv2',
         test_mode=True,
     ),
 )
