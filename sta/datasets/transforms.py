@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from mmaction.datasets.transforms import SampleFrames, UniformSample
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
@@ -62,7 +63,8 @@ class DecodeFrames(BaseTransform):
         """
         unique, places = np.unique(np.asarray(results['frame_inds']).ravel(), return_inverse=True)
         frames = results.pop('video_reader').frames(unique.tolist())
-        results['imgs'] = [frames[place] for place in places]
+        single = list(frames)
+        results['imgs'] = [single[place] for place in places]
         results['original_shape'] = results['img_shape'] = frames.shape[1:3]
         return results
 
@@ -78,41 +80,65 @@ class ProtocolSampleFrames(BaseTransform):
     frame_interval, num_clips.
 
     Args:
-        protocol: 'videomae_k400', 'videomae_ssv2', 'videoswin_k400' or 'videoswin_ssv2'.
+        protocol: 'videomae_k400', 'videomae_ssv2', 'videoswin_k400' or 'videoswin_ssv2'; or
+            'mmaction2' for what mmaction2 1.2 samples instead: SampleFrames where a stride is
+            given, else UniformSample. Differences in accuracy between the two are of its making.
         num_clips: temporal clips.
         clip_len: frames of a clip.
+        stride: frames from one sampled frame to the next; None is the protocol's own. The SSV2
+            protocols spread their frames over the whole video and have none.
     """
 
-    def __init__(self, *, protocol: str, num_clips: int, clip_len: int = 16) -> None:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f'protocol must be one of {sorted(PROTOCOLS)}, got {protocol!r}')
-        # A number of clips that the protocol does not define fails here, not at the first video.
-        PROTOCOLS[protocol](1, num_clips=num_clips, clip_len=clip_len)
+    def __init__(
+        self, *, protocol: str, num_clips: int, clip_len: int = 16, stride: int | None = None
+    ) -> None:
+        if protocol not in (*PROTOCOLS, 'mmaction2'):
+            raise ValueError(
+                f'protocol must be one of {sorted((*PROTOCOLS, "mmaction2"))}, got {protocol!r}'
+            )
         self.protocol = protocol
         self.num_clips = num_clips
         self.clip_len = clip_len
+        self.stride = stride
+        # A number of clips that the protocol does not define fails here, not at the first video.
+        self._indices(1)
 
     def transform(self, results: dict) -> dict:
         """Add the frame indices."""
-        indices = PROTOCOLS[self.protocol](
-            results['total_frames'], num_clips=self.num_clips, clip_len=self.clip_len
-        )
-        results['frame_inds'] = indices.reshape(-1)
+        results['frame_inds'] = self._indices(results['total_frames']).reshape(-1)
         results['clip_len'] = self.clip_len
-        results['frame_interval'] = None
+        results['frame_interval'] = self.stride
         results['num_clips'] = self.num_clips
         return results
+
+    def _indices(self, num_frames: int) -> np.ndarray:
+        if self.protocol == 'mmaction2':
+            return self._mmaction2_indices(num_frames)
+        settings = dict(num_clips=self.num_clips, clip_len=self.clip_len)
+        if self.stride is not None:
+            if self.protocol.endswith('ssv2'):
+                raise ValueError(f'the protocol {self.protocol} has no stride, got {self.stride}')
+            settings['stride'] = self.stride
+        return PROTOCOLS[self.protocol](num_frames, **settings)
+
+    def _mmaction2_indices(self, num_frames: int) -> np.ndarray:
+        settings = dict(clip_len=self.clip_len, num_clips=self.num_clips, test_mode=True)
+        if self.stride is None:
+            sampler = UniformSample(**settings)
+        else:
+            sampler = SampleFrames(frame_interval=self.stride, **settings)
+        return sampler(dict(total_frames=num_frames, start_index=0, avg_fps=None))['frame_inds']
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(protocol={self.protocol!r}, num_clips={self.num_clips}, '
-            f'clip_len={self.clip_len})'
+            f'clip_len={self.clip_len}, stride={self.stride})'
         )
 
 
 @TRANSFORMS.register_module()
 class ShortSideCrops(BaseTransform):
-    """Resize the short side, then cut evenly spaced squares along the long side (VideoMAE).
+    """Resize the short side, then cut evenly spaced squares along the long side.
 
     Required and changed keys: imgs, a list of (H, W, 3) uint8, which becomes the frames of the
     first crop, then those of the second, ... Changed: img_shape.
@@ -120,17 +146,23 @@ class ShortSideCrops(BaseTransform):
     Args:
         size: short side after resizing and side of the crops, in pixels.
         num_crops: crops; 1 takes the middle one.
+        rule: how lengths are rounded: 'videomae' cuts off, 'videoswin' resizes as mmcv does (to the
+            nearest pixel) and takes three crops in the order left, right, middle.
     """
 
-    def __init__(self, *, size: int = 224, num_crops: int = 3) -> None:
+    def __init__(self, *, size: int = 224, num_crops: int = 3, rule: str = 'videomae') -> None:
         if size < 1 or num_crops < 1:
             raise ValueError(f'size and num_crops must be positive, got {size} and {num_crops}')
+        if rule not in ('videomae', 'videoswin'):
+            raise ValueError(f"rule must be 'videomae' or 'videoswin', got {rule!r}")
         self.size = size
         self.num_crops = num_crops
+        self.rule = rule
 
     def transform(self, results: dict) -> dict:
         """Resize and crop."""
-        frames = [self._resize(frame) for frame in results['imgs']]
+        resized = {id(frame): self._resize(frame) for frame in results['imgs']}
+        frames = [resized[id(frame)] for frame in results['imgs']]
         height, width = frames[0].shape[:2]
         crops = []
         for start in self._starts(max(height, width)):
@@ -144,18 +176,27 @@ class ShortSideCrops(BaseTransform):
         height, width = frame.shape[:2]
         if min(height, width) == self.size:
             return frame
-        if height > width:
-            shape = (self.size, int(self.size * height / width))
-        else:
-            shape = (int(self.size * width / height), self.size)
+        long_side = self._long_side(max(height, width), min(height, width))
+        shape = (self.size, long_side) if height > width else (long_side, self.size)
         return cv2.resize(frame, shape, interpolation=cv2.INTER_LINEAR)
+
+    def _long_side(self, long_side: int, short_side: int) -> int:
+        if self.rule == 'videomae':
+            return int(self.size * long_side / short_side)
+        return int(long_side * (self.size / short_side) + 0.5)
 
     def _starts(self, long_side: int) -> list[int]:
         room = long_side - self.size
         if self.num_crops == 1:
             return [room // 2]
-        step = room / (self.num_crops - 1)
-        return [int(k * step) for k in range(self.num_crops)]
+        if self.rule == 'videomae':
+            step = room / (self.num_crops - 1)
+            return [int(k * step) for k in range(self.num_crops)]
+        starts = [k * (room // (self.num_crops - 1)) for k in range(self.num_crops)]
+        return [starts[0], starts[2], starts[1]] if self.num_crops == 3 else starts
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(size={self.size}, num_crops={self.num_crops})'
+        return (
+            f'{type(self).__name__}(size={self.size}, num_crops={self.num_crops}, '
+            f'rule={self.rule!r})'
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class VideoListDataset(VideoDataset):
         classes: str | None = None,
         max_videos: int | None = None,
         on_broken: str = 'skip',
-        decoders: tuple[str, ...] | list[str] = DECODERS,
+        decoders: Sequence[str] = DECODERS,
         time_limit_s: float = 120.0,
         test_mode: bool = False,
     ) -> None:
@@ -192,3 +193,35 @@ class VideoListDataset(VideoDataset):
         facts = dict(index=index, filename=info['filename'], decoder=decoder)
         data['data_samples'].set_metainfo(facts)
         return data
+
+
+class VideoFilesDataset(VideoListDataset):
+    """Videos without labels, for prediction: every label is 0.
+
+    Args:
+        files: paths.
+        pipeline: transforms.
+        decoders: see :class:`VideoListDataset`.
+        time_limit_s: see :class:`VideoListDataset`.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str | os.PathLike],
+        *,
+        pipeline: list[Any],
+        decoders: Sequence[str] = DECODERS,
+        time_limit_s: float = 120.0,
+    ) -> None:
+        self.files = [os.fspath(path) for path in files]
+        super().__init__(
+            ann_file='',
+            pipeline=pipeline,
+            decoders=decoders,
+            time_limit_s=time_limit_s,
+            test_mode=True,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        """The files, in their order."""
+        return [dict(filename=path, label=0) for path in self.files]

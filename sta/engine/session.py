@@ -136,7 +136,10 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
     """The variants of test_cfg; each is set on the backbone once, so that a misfit shows now."""
     test_cfg = config.test_cfg
     if test_cfg.get('type') != 'VariantTestLoop':
-        raise ConfigError(f"test_cfg of {config.filename} must have type='VariantTestLoop'")
+        raise ConfigError(
+            f"test_cfg of {config.filename} must have type='VariantTestLoop', got "
+            f'{test_cfg.get("type")!r}'
+        )
     variants = expand_variants(test_cfg.get('schedules'), test_cfg.get('pruners'))
     for variant in variants:
         with model.backbone.using(variant):

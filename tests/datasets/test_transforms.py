@@ -161,6 +161,7 @@ def test_frames_of_several_clips_are_decoded_once(tmp_path, monkeypatch) -> None
     results = DecodeFrames()({**results, 'frame_inds': np.array([[4, 2, 8], [8, 2, 0]])})
     assert asked == [[0, 2, 4, 8]]
     assert frame_numbers(np.stack(results['imgs'])) == [4, 2, 8, 8, 2, 0]
+    assert results['imgs'][2] is results['imgs'][3]
     assert results['img_shape'] == results['original_shape'] == (48, 64)
     assert 'video_reader' not in results
 
@@ -180,7 +181,9 @@ def test_the_frames_that_are_decoded(protocol, indices, num_frames, tmp_path) ->
 
 
 def test_an_unknown_protocol() -> None:
-    message = r"protocol must be one of \['videomae_k400', .*'videoswin_ssv2'\], got 'k400'"
+    message = (
+        r"protocol must be one of \['mmaction2', 'videomae_k400', .*'videoswin_ssv2'\], got 'k400'"
+    )
     with pytest.raises(ValueError, match=message):
         ProtocolSampleFrames(protocol='k400', num_clips=5)
 
@@ -207,3 +210,74 @@ def test_configs_build_them_and_their_settings_can_be_read(settings) -> None:
     assert shown.startswith(settings['type'])
     for name, value in settings.items():
         assert name == 'type' or f'{name}={value!r}' in shown
+
+
+@pytest.mark.parametrize(
+    ('height', 'width'), [(256, 340), (240, 320), (341, 257), (360, 640), (224, 224), (77, 101)]
+)
+def test_videoswins_views_are_those_of_mmaction2s_transforms(height: int, width: int) -> None:
+    """Its authors resized with mmcv and took ThreeCrop: pixel for pixel, in this order."""
+    frames = list(np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8))
+    expected: dict = {'imgs': list(frames), 'img_shape': (height, width), 'modality': 'RGB'}
+    for step in (dict(type='Resize', scale=(-1, 224)), dict(type='ThreeCrop', crop_size=224)):
+        expected = TRANSFORMS.build(step)(expected)
+    found = ShortSideCrops(size=224, num_crops=3, rule='videoswin')({'imgs': list(frames)})
+    np.testing.assert_array_equal(np.stack(found['imgs']), np.stack(expected['imgs']))
+
+
+def test_the_middle_of_videoswins_crops() -> None:
+    expected = {'imgs': [coordinates(64, 101)], 'img_shape': (64, 101), 'modality': 'RGB'}
+    expected = TRANSFORMS.build(dict(type='CenterCrop', crop_size=64))(expected)
+    found = ShortSideCrops(size=64, num_crops=1, rule='videoswin')({'imgs': [coordinates(64, 101)]})
+    np.testing.assert_array_equal(found['imgs'][0], expected['imgs'][0])
+
+
+@pytest.mark.parametrize(('num_crops', 'lefts'), [(2, [0, 30]), (4, [0, 10, 20, 30]), (5, None)])
+def test_any_number_of_videoswins_crops(num_crops: int, lefts: list[int] | None) -> None:
+    lefts = lefts or [0, 7, 14, 21, 28]
+    settings = dict(size=64, num_crops=num_crops, rule='videoswin')
+    found = ShortSideCrops(**settings)({'imgs': [coordinates(64, 94)]})['imgs']
+    assert [int(view[0, 0, 1]) for view in found] == lefts
+
+
+def test_an_unknown_rule() -> None:
+    with pytest.raises(ValueError, match="'videomae' or 'videoswin', got 'mmcv'"):
+        ShortSideCrops(rule='mmcv')
+
+
+@pytest.mark.parametrize('num_frames', [1, 40, 64, 250, 300])
+@pytest.mark.parametrize(
+    ('settings', 'theirs'),
+    [
+        (
+            dict(num_clips=5, stride=4),
+            dict(type='SampleFrames', clip_len=16, frame_interval=4, num_clips=5),
+        ),
+        (
+            dict(num_clips=4, clip_len=32, stride=2),
+            dict(type='SampleFrames', clip_len=32, frame_interval=2, num_clips=4),
+        ),
+        (dict(num_clips=2), dict(type='UniformSample', clip_len=16, num_clips=2)),
+    ],
+)
+def test_mmaction2s_own_frames(settings: dict, theirs: dict, num_frames: int) -> None:
+    given = {'total_frames': num_frames, 'start_index': 0, 'avg_fps': 30}
+    found = ProtocolSampleFrames(protocol='mmaction2', **settings)(dict(given))
+    expected = TRANSFORMS.build({**theirs, 'test_mode': True})(dict(given))
+    assert found['frame_inds'].tolist() == expected['frame_inds'].reshape(-1).tolist()
+    assert (found['num_clips'], found['clip_len']) == (expected['num_clips'], expected['clip_len'])
+
+
+def test_mmaction2s_frames_are_not_the_published_ones() -> None:
+    """Which is why the choice is there."""
+    settings, video = dict(num_clips=5, stride=4), {'total_frames': 250}
+    theirs = ProtocolSampleFrames(protocol='mmaction2', **settings)(dict(video))['frame_inds']
+    published = ProtocolSampleFrames(protocol='videomae_k400', **settings)(dict(video))[
+        'frame_inds'
+    ]
+    assert theirs.tolist() != published.tolist()
+
+
+def test_a_stride_where_the_protocol_has_none() -> None:
+    with pytest.raises(ValueError, match='videomae_ssv2 has no stride, got 4'):
+        ProtocolSampleFrames(protocol='videomae_ssv2', num_clips=2, stride=4)

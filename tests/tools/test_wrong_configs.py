@@ -114,7 +114,7 @@ OPTIONS = [
     pytest.param('test_cfg.schedules=[]', ('schedules', 'at least one', '[]'), id='no schedule'),
     pytest.param('test_cfg.pruners=[]', ('pruners', 'at least one', '[]'), id='no pruner'),
     pytest.param('test_cfg.type=TestLoop', ('TestLoop',), id='other loop'),
-    pytest.param('test_cfg.type=Nonsense', ('Nonsense', 'registry'), id='unknown loop'),
+    pytest.param('test_cfg.type=Nonsense', ('VariantTestLoop', "'Nonsense'"), id='unknown loop'),
     pytest.param('test_dataloader.bach_size=2', ("'bach_size'",), id='bach_size'),
     pytest.param('test_dataloader.dataset.typ=a', ("'typ'",), id='data set argument'),
     pytest.param('test_dataloader.dataset.pipeline.0.type=OpenVido', ('OpenVido',), id='transform'),

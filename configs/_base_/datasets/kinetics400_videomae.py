@@ -2,7 +2,7 @@
 _base_ = 'kinetics400.py'
 test_pipeline = [
     dict(type='OpenVideo'),
-    dict(type='ProtocolSampleFrames', protocol='videomae_k400', num_clips=5),
+    dict(type='ProtocolSampleFrames', protocol='videomae_k400', num_clips=5, stride=4),
     dict(type='DecodeFrames'),
     dict(type='ShortSideCrops', size=224, num_crops=3),
     dict(type='FormatShape', input_format='NCTHW'),

@@ -2,10 +2,11 @@
 _base_ = 'kinetics400.py'
 test_pipeline = [
     dict(type='OpenVideo'),
-    dict(type='ProtocolSampleFrames', protocol='videoswin_k400', num_clips=4, clip_len=32),
+    dict(
+        type='ProtocolSampleFrames', protocol='videoswin_k400', num_clips=4, clip_len=32, stride=2
+    ),
     dict(type='DecodeFrames'),
-    dict(type='Resize', scale=(-1, 224)),
-    dict(type='ThreeCrop', crop_size=224),
+    dict(type='ShortSideCrops', size=224, num_crops=3, rule='videoswin'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]

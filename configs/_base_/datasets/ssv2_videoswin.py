@@ -4,8 +4,7 @@ test_pipeline = [
     dict(type='OpenVideo'),
     dict(type='ProtocolSampleFrames', protocol='videoswin_ssv2', num_clips=1, clip_len=32),
     dict(type='DecodeFrames'),
-    dict(type='Resize', scale=(-1, 224)),
-    dict(type='ThreeCrop', crop_size=224),
+    dict(type='ShortSideCrops', size=224, num_crops=3, rule='videoswin'),
     dict(type='FormatShape', input_format='NCTHW'),
     dict(type='PackActionInputs'),
 ]

@@ -1,0 +1,102 @@
+"""Scores of videos nobody has labelled, under every variant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sta.datasets.errors import DataError
+from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
+from sta.pruning import Variant
+
+from .batches import load_batches
+from .scoring import Scorer
+from .session import explained
+
+SUFFIXES = frozenset('.avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv'.split())
+
+
+class Prediction(NamedTuple):
+    """What a model says of one video.
+
+    Attributes:
+        name: path of the video.
+        scores: (variants, classes) float32, softmax averaged over its views.
+    """
+
+    name: str
+    scores: np.ndarray
+
+
+def find_videos(path: str | os.PathLike) -> list[Path]:
+    """A video as it was named, or all videos below a folder, in the order of their names.
+
+    Raises:
+        DataError: no such file, or a folder without a video.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise DataError(f'{path} does not exist: give a video or a folder of videos')
+        return [path]
+    found = sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f'{path} holds no video ({", ".join(sorted(SUFFIXES))})')
+    return found
+
+
+def predict(
+    config: Config,
+    model: nn.Module,
+    files: Sequence[str | os.PathLike],
+    variants: Sequence[Variant],
+) -> Iterator[Prediction | BrokenVideo]:
+    """Score videos with the views of a config's test pipeline, in their order.
+
+    Args:
+        config: with test_dataloader and test_cfg.
+        model: of the config, with weights, in evaluation mode.
+        files: the videos.
+        variants: pruner and schedule each.
+
+    Raises:
+        ConfigError, DataError: the pipeline cannot be built.
+        ScheduleError, VariantError: the views do not suit the schedules or the model.
+    """
+    scorer = Scorer(
+        model,
+        variants,
+        precision=config.test_cfg.get('precision', 'fp32'),
+        max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
+    )
+    loader = _loader(config, files)
+    for number, batch in enumerate(
+        load_batches(loader, [range(i, i + 1) for i in range(len(files))])
+    ):
+        if batch.data is None:
+            yield batch.broken[0]
+            continue
+        with torch.no_grad():
+            inputs = model.data_preprocessor(batch.data, training=False)['inputs']
+        if number == 0:
+            scorer.count(tuple(inputs.shape[2:]))
+        scores, _ = scorer.score(inputs)
+        yield Prediction(os.fspath(files[number]), scores[0].numpy())
+
+
+def _loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+    settings: dict[str, Any] = config.test_dataloader.dataset
+    same = {key: settings[key] for key in ('decoders', 'time_limit_s') if key in settings}
+    with explained(f'the test pipeline of {config.filename} cannot be built'):
+        dataset = VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
+    # A single video needs no worker beside the process that decodes it.
+    workers = min(config.test_dataloader.get('num_workers', 0), len(files) - 1)
+    return DataLoader(dataset, num_workers=workers)

@@ -1,0 +1,123 @@
+"""What a model sees in your own videos, with and without pruning: the likeliest classes.
+
+python tools/predict.py configs/sta_vit_k400.py ckpt.pth my_video.mp4 --schedules 0 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from sta.checkpoints import load_checkpoint
+from sta.datasets.class_names import OFFICIAL, read_class_names
+from sta.datasets.errors import DataError
+from sta.datasets.video_list import BrokenVideo
+from sta.engine import chosen_variants
+from sta.engine.command_line import run_command
+from sta.engine.config import ConfigError, load_config
+from sta.engine.prediction import find_videos, predict
+from sta.engine.session import build_model
+from sta.report import print_table
+from sta.report.atomic import write_text
+from sta.report.classes import numbered_names
+from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser.add_argument('--schedules', nargs='+', metavar='R', help='as in tools/test.py')
+    parser.add_argument('--pruners', nargs='+', metavar='NAME', help='as in tools/test.py')
+    parser.add_argument('--top', type=int, default=5, metavar='N', help='default %(default)s')
+    parser.add_argument(
+        '--classes',
+        metavar='LIST',
+        help=f'{", ".join(OFFICIAL)} or a file with a name a line; default: as the config says',
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE', help='also write a .csv or .json file')
+    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+    )
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    check_arguments(arguments)
+    config = load_config(arguments.config, arguments.cfg_options)
+    for part in ('test_cfg', 'test_dataloader'):
+        if not isinstance(config.get(part), dict):
+            raise ConfigError(f'config {arguments.config} defines no {part}')
+    if arguments.amp:
+        config.test_cfg.precision = arguments.amp
+    files = find_videos(arguments.videos)
+    variants = chosen_variants(
+        config.test_cfg, schedules=arguments.schedules, pruners=arguments.pruners
+    )
+    model = build_model(config)
+    names = names_of_classes(config, model.cls_head.num_classes, arguments.classes)
+    print(load_checkpoint(model, arguments.checkpoint))
+    model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    guesses: list[Guess] = []
+    broken: list[BrokenVideo] = []
+    for found in predict(config, model, files, variants):
+        if isinstance(found, BrokenVideo):
+            broken.append(found)
+            continue
+        labels = [variant.name for variant in variants]
+        mine = best_guesses(found.name, labels, found.scores, names, arguments.top)
+        print()
+        print_table(guesses_table(mine))
+        guesses += mine
+    report_broken(broken, len(files))
+    if arguments.out is not None:
+        write_guesses(guesses, arguments.out)
+        print(f'\nwritten to {arguments.out}')
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    if arguments.top < 1:
+        raise DataError(f'--top must be at least 1, got {arguments.top}')
+    if arguments.out is not None and arguments.out.suffix not in ('.csv', '.json'):
+        raise DataError(f'--out takes a .csv or .json file, got {arguments.out}')
+
+
+def names_of_classes(config: dict, num_classes: int, asked: str | None) -> tuple[str, ...]:
+    source = asked or config.test_dataloader.dataset.get('classes')
+    if source is None:
+        return numbered_names(num_classes)
+    names = read_class_names(source)
+    if len(names) != num_classes:
+        raise DataError(f'class list {source} has {len(names)} names, the model {num_classes}')
+    return names
+
+
+def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
+    if len(broken) == num_files:
+        raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
+    for video in broken:
+        print(f'left out: {video.filename}: {video.reason}', file=sys.stderr)
+
+
+def write_guesses(guesses: list[Guess], path: Path) -> None:
+    if path.suffix == '.csv':
+        write_text(path, guesses_csv(guesses))
+    else:
+        write_text(path, json.dumps([guess._asdict() for guess in guesses], indent=2) + '\n')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
