@@ -1,0 +1,64 @@
+"""mmaction2's own data set, decoding and test loop, as the baseline of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from sta.checkpoints import load_checkpoint
+from sta.pruning import Variant
+
+from .session import build_model
+from .variants import parse_schedule_text
+
+# Our transforms, and those of mmaction2 that do the same without surviving broken files.
+_HOST_TRANSFORMS = {'OpenVideo': 'DecordInit', 'DecodeFrames': 'DecordDecode'}
+
+
+def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: str) -> float:
+    """Evaluate one schedule with mmengine's TestLoop and mmaction2's AccMetric.
+
+    Args:
+        config: with model and test_dataloader.
+        checkpoint: weights.
+        schedule: as typed; the first pruner of test_cfg is used.
+        work_dir: folder of mmengine's logs.
+
+    Returns:
+        Top-1 in per cent.
+    """
+    model = build_model(config)
+    load_checkpoint(model, checkpoint)
+    pruner = dict(config.test_cfg.pruners[0])
+    model.backbone.set_variant(Variant('alone', pruner, parse_schedule_text(schedule)))
+    Path(work_dir).mkdir(parents=True, exist_ok=True)
+    runner = Runner(
+        model=model,
+        work_dir=work_dir,
+        test_dataloader=host_dataloader(config.test_dataloader),
+        test_cfg=dict(type='TestLoop'),
+        test_evaluator=dict(type='AccMetric'),
+        default_scope='mmaction',
+        log_level='WARNING',
+    )
+    return 100.0 * runner.test()['acc/top1']
+
+
+def host_dataloader(settings: Any) -> dict[str, Any]:
+    """Settings of our data loader, for mmaction2's data set and decoding transforms."""
+    ours = settings.dataset
+    pipeline = [
+        {**step, 'type': _HOST_TRANSFORMS.get(step['type'], step['type'])} for step in ours.pipeline
+    ]
+    dataset = dict(
+        type='VideoDataset',
+        ann_file=ours.ann_file,
+        data_prefix=ours.data_prefix,
+        num_classes=ours.num_classes,
+        pipeline=pipeline,
+        test_mode=True,
+    )
+    return {**settings, 'dataset': dataset}

@@ -1,0 +1,148 @@
+"""A whole evaluation at several schedules: our one pass against mmaction2's loop run once for each.
+
+python tools/benchmark_evaluation.py configs/sta_vit_motions.py \\
+    checkpoints/sta_vit_motions.safetensors --schedules 0 4 8 12 --max-videos 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from sta.analysis.processes import Usage, measure
+from sta.datasets.annotations import read_annotations
+from sta.engine.command_line import run_command
+from sta.engine.config import ConfigError, load_config
+from sta.engine.host_loop import run_host_loop
+from sta.report import print_table
+from sta.report.columns import fixed
+from sta.report.console import table_of_texts
+
+HERE = Path(__file__).resolve()
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='e.g. configs/sta_vit_motions.py')
+    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument('--schedules', nargs='+', default=['0', '4', '8', '12'], metavar='R')
+    parser.add_argument('--max-videos', type=int, default=200, metavar='N')
+    parser.add_argument('--rounds', type=int, default=1, help='A B A B ...; default %(default)s')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument('--host-schedule', help=argparse.SUPPRESS)
+    parser.add_argument('--work-dir', help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.cfg_options)
+    if arguments.host_schedule is not None:  # a process of its own, as a user would start it
+        top1 = run_host_loop(
+            config,
+            arguments.checkpoint,
+            schedule=arguments.host_schedule,
+            work_dir=arguments.work_dir,
+        )
+        print(f'top-1 {top1:.2f}')
+        return
+    if min(arguments.rounds, arguments.max_videos) < 1:
+        raise ConfigError('--rounds and --max-videos must be at least 1')
+    with tempfile.TemporaryDirectory() as folder:
+        num_videos = write_list(config, arguments.max_videos, Path(folder, 'list.txt'))
+        ours, theirs, accuracies = [], [], []
+        for number in range(arguments.rounds):
+            one, mine = run_ours(arguments, Path(folder), number)
+            many, yours = run_theirs(arguments, Path(folder), number)
+            ours.append(one)
+            theirs.append(many)
+            accuracies.append((mine, yours))
+    print_report(arguments.schedules, num_videos, ours, theirs, accuracies[0])
+
+
+def write_list(config: dict, max_videos: int, path: Path) -> int:
+    """Evenly spaced videos of the config's list, for both sides; gives their number."""
+    entries = read_annotations(config.test_dataloader.dataset.ann_file)
+    number = min(max_videos, len(entries))
+    chosen = [entries[i * len(entries) // number] for i in range(number)]
+    path.write_text(''.join(f'{name} {label}\n' for name, label in chosen), encoding='utf-8')
+    return number
+
+
+def common(arguments: argparse.Namespace, folder: Path) -> list[str]:
+    options = [f'test_dataloader.dataset.ann_file={folder / "list.txt"}']
+    return [
+        arguments.config,
+        arguments.checkpoint,
+        '--cfg-options',
+        *options,
+        *arguments.cfg_options,
+    ]
+
+
+def run_ours(arguments: argparse.Namespace, folder: Path, number: int) -> tuple[Usage, list[str]]:
+    work_dir = folder / f'ours{number}'
+    command = [sys.executable, str(HERE.with_name('test.py')), *common(arguments, folder)]
+    command += ['--schedules', *arguments.schedules, '--pruners', 'sta']
+    usage = measure([*command, '--work-dir', str(work_dir)])
+    rows = json.loads((work_dir / 'results.json').read_text())['rows']
+    return usage, [f'{row["top1_percent"]:.2f}' for row in rows]
+
+
+def run_theirs(arguments: argparse.Namespace, folder: Path, number: int) -> tuple[Usage, list[str]]:
+    """Their runs one after the other: seconds add up, the largest peak counts."""
+    usages = [
+        measure(
+            [
+                sys.executable,
+                str(HERE),
+                *common(arguments, folder),
+                '--host-schedule',
+                schedule,
+                '--work-dir',
+                str(folder / f'theirs{number}_{i}'),
+            ]
+        )
+        for i, schedule in enumerate(arguments.schedules)
+    ]
+    total = sum(usage.wall_s for usage in usages)
+    peak = max(usage.peak_mb for usage in usages)
+    return Usage(total, peak, ''), [usage.output.split()[-1] for usage in usages]
+
+
+def print_report(
+    schedules: list[str],
+    num_videos: int,
+    ours: list[Usage],
+    theirs: list[Usage],
+    accuracies: tuple[list[str], list[str]],
+) -> None:
+    names = [f'{side} {i + 1}' for i in range(len(ours)) for side in ('one pass', 'mmaction2')]
+    usages = [usage for pair in zip(ours, theirs, strict=True) for usage in pair]
+    scored = num_videos * len(schedules)
+    columns = {
+        'wall\ns': fixed([usage.wall_s for usage in usages], 1),
+        'videos x\nschedules/s': fixed([scored / usage.wall_s for usage in usages], 1),
+        'peak memory\nMB': fixed([usage.peak_mb for usage in usages], 0),
+        'top-1 %': [' '.join(side) for _ in ours for side in accuracies],
+    }
+    ratios = sorted(b.wall_s / a.wall_s for a, b in zip(ours, theirs, strict=True))
+    note = (
+        f'{num_videos} videos at {len(schedules)} schedules ({", ".join(schedules)}), processes '
+        f'started anew each time; mmaction2: its own data set, decoding and test loop, once per '
+        f'schedule. It takes {ratios[len(ratios) // 2]:.2f} times as long.'
+    )
+    print_table(table_of_texts('run', names, list(columns), list(columns.values()), '', note))
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
