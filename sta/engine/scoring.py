@@ -47,6 +47,7 @@ class Scorer:
         self.variants = variants
         self.max_views_per_forward = max_views_per_forward
         self._dtype = PRECISIONS[precision]
+        self._costs: dict[tuple[int, ...], list[Cost]] = {}
 
     def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         """What every variant costs on views (3, T, H, W).
@@ -55,20 +56,22 @@ class Scorer:
             ScheduleError, VariantError: the views do not suit the schedules or the model.
         """
         try:
-            return count_costs(self.model, self.variants, clip_shape)
+            if clip_shape not in self._costs:
+                self._costs[clip_shape] = count_costs(self.model, self.variants, clip_shape)
+            return self._costs[clip_shape]
         except ScheduleError:
             raise
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def warm_up(self, inputs: Tensor) -> None:
         """The first forward of a process is slow and would spoil the first variant's clips/s."""
         with self.model.backbone.using(self.variants[0]), self._autocast(inputs):
             self.model.extract_feat(inputs[:1, :1], stage='head')
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def score(self, inputs: Tensor) -> tuple[Tensor, np.ndarray]:
         """Softmax per view, averaged over a video's views.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest, false_discovery_control
+import scipy  # whose parts are imported when first used: most evaluations need none
 
 from .confusion import confusion_matrix, predicted_classes
 
@@ -141,7 +141,7 @@ def _change(label: int | None, name: str, right: np.ndarray) -> ClassChange:
     p_value = None
     if len(before):
         # Only videos that changed sides say anything; without any there is nothing to explain.
-        p_value = float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+        p_value = float(scipy.stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
     return ClassChange(
         label=label,
         name=name,
@@ -157,7 +157,7 @@ def _change(label: int | None, name: str, right: np.ndarray) -> ClassChange:
 def _adjusted(changes: Sequence[ClassChange]) -> tuple[ClassChange, ...]:
     """Benjamini and Hochberg (1995): classes share no video, so their tests are independent."""
     tested = [change for change in changes if change.p_value is not None]
-    values = iter(false_discovery_control([change.p_value for change in tested]) if tested else ())
+    values = iter(scipy.stats.false_discovery_control([change.p_value for change in tested]) if tested else ())
     return tuple(
         change if change.p_value is None else replace(change, adjusted_p=float(next(values)))
         for change in changes
