@@ -160,8 +160,8 @@ def _opened(path: str | os.PathLike) -> av.container.InputContainer:
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
     streams = container.streams.video
     if not streams:
-        kinds = sorted({stream.type or 'data' for stream in container.streams})
-        raise VideoError(f'it has no video stream, only {", ".join(kinds) or "nothing"}')
+        kinds = ', '.join(sorted({stream.type or 'data' for stream in container.streams}))
+        raise VideoError(f'it has no video stream{", only " if kinds else ""}{kinds}')
     return streams[0]
 
 
