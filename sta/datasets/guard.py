@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import faulthandler
+import mmap
 import os
 import pickle
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from multiprocessing.reduction import recv_handle, send_handle
+from typing import IO, Any, NoReturn
 
 # What torch's data loading workers install handlers for; in a guard they shall simply end it.
 _FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM)
+
+
+# All pages at once, where the system can: one by one takes as long as copying.
+_SHARED = mmap.MAP_SHARED | getattr(mmap, 'MAP_POPULATE', 0)
 
 
 class GuardError(RuntimeError):
@@ -127,16 +134,44 @@ def _one_thread_each() -> None:
 
 
 def _send(channel: Connection, answer: Any) -> None:
+    """Arrays go through shared memory: a pipe would take as long as decoding does."""
     buffers: list[pickle.PickleBuffer] = []
     head = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
-    channel.send((head, [buffer.raw().nbytes for buffer in buffers]))
-    for buffer in buffers:
-        channel.send_bytes(buffer.raw())
+    places, total = _layout([buffer.raw().nbytes for buffer in buffers])
+    channel.send((head, places, total))
+    if not total:
+        return
+    with _shared_file() as file:
+        file.truncate(total)
+        with mmap.mmap(file.fileno(), total, flags=_SHARED) as memory:
+            for (start, end), buffer in zip(places, buffers, strict=True):
+                memory[start:end] = buffer.raw()
+        send_handle(channel, file.fileno(), None)
 
 
 def _receive(channel: Connection) -> Any:
-    head, sizes = channel.recv()
-    buffers = [bytearray(size) for size in sizes]
-    for buffer in buffers:
-        channel.recv_bytes_into(buffer)
-    return pickle.loads(head, buffers=buffers)
+    head, places, total = channel.recv()
+    if not total:
+        return pickle.loads(head)
+    descriptor = recv_handle(channel)
+    try:
+        memory = memoryview(mmap.mmap(descriptor, total, flags=_SHARED))
+    finally:
+        os.close(descriptor)
+    # The arrays lie in this memory, which goes with the last of them.
+    return pickle.loads(head, buffers=[memory[start:end] for start, end in places])
+
+
+def _layout(sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Where arrays of these sizes start and end, each at a multiple of 64 bytes, and the whole."""
+    places, total = [], 0
+    for size in sizes:
+        places.append((total, total + size))
+        total += -(-size // 64) * 64
+    return places, total
+
+
+def _shared_file() -> IO[bytes]:
+    if hasattr(os, 'memfd_create'):  # Linux: never on a disk, and not bound by the size of /dev/shm
+        return os.fdopen(os.memfd_create('sta'), 'r+b')
+    return tempfile.TemporaryFile()

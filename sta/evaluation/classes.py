@@ -157,7 +157,9 @@ def _change(label: int | None, name: str, right: np.ndarray) -> ClassChange:
 def _adjusted(changes: Sequence[ClassChange]) -> tuple[ClassChange, ...]:
     """Benjamini and Hochberg (1995): classes share no video, so their tests are independent."""
     tested = [change for change in changes if change.p_value is not None]
-    values = iter(scipy.stats.false_discovery_control([change.p_value for change in tested]) if tested else ())
+    values = iter(
+        scipy.stats.false_discovery_control([change.p_value for change in tested]) if tested else ()
+    )
     return tuple(
         change if change.p_value is None else replace(change, adjusted_p=float(next(values)))
         for change in changes
