@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from .reader import CheckpointError
+from .errors import CheckpointError
 
 
 def export_weights(

@@ -91,11 +91,11 @@ def test_another_architecture_is_refused(changed, words, tmp_path) -> None:
     [('tiny', (8, 7, 7), 400, 'sta_swin_t_k400'), ('base', (16, 7, 7), 174, 'sta_swin_ssv2')],
 )
 def test_the_config_that_would_fit_is_named(arch, window, classes, config) -> None:
-    from sta.checkpoints.loader import _hint
+    from sta.checkpoints.hints import hint
     from sta.models import LinearHead, STASwinTransformer3D
 
     with torch.device('meta'):
         given = STASwinTransformer3D(arch, window_size=window).state_dict(prefix='backbone.')
         width = given['backbone.norm3.bias'].shape[0]
         head = LinearHead(num_classes=classes, in_channels=width).state_dict(prefix='cls_head.')
-    assert f'configs/{config}.py would fit' in _hint({**given, **head})
+    assert f'configs/{config}.py would fit' in hint({**given, **head}, recognizer().state_dict())
