@@ -1,5 +1,6 @@
 """Checkpoints of other people's models, read safely and loaded strictly."""
 
+from .converter import ConversionReport, convert_checkpoint
 from .errors import CheckpointError
 from .exporter import export_weights
 from .loader import LoadReport, load_checkpoint
@@ -7,7 +8,9 @@ from .reader import read_state_dict
 
 __all__ = [
     'CheckpointError',
+    'ConversionReport',
     'LoadReport',
+    'convert_checkpoint',
     'export_weights',
     'load_checkpoint',
     'read_state_dict',
