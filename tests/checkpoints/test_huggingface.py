@@ -118,6 +118,13 @@ def test_projections_unlike_each_other_are_refused(wrong) -> None:
     assert f'key {tuple(wrong.shape)} {str(wrong.dtype)[6:]}' in message
 
 
+def test_projections_that_are_no_matrices_are_refused() -> None:
+    parts = {
+        QUERY.replace('query', p) + '.weight': torch.ones(()) for p in ('query', 'key', 'value')
+    }
+    assert 'query () float32, key () float32' in refusal({**weights_of(hf_model()), **parts})
+
+
 def test_one_bias_of_two_is_not_enough() -> None:
     weights = weights_of(hf_model())
     del weights[f'{QUERY}.bias']

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sta.checkpoints import CheckpointError, read_state_dict
-from sta.checkpoints.parts import FOLDER_FILES, LARGEST_INDEX
+from sta.checkpoints.parts import LARGEST_INDEX
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.test_strangers import Touch
 
@@ -39,8 +39,9 @@ def test_the_tensors_of_all_shards(tmp_path) -> None:
 
 
 def test_the_file_transformers_would_take(tmp_path) -> None:
-    """Of all that lie in a folder, the first of this order."""
-    for i, name in reversed(list(enumerate(FOLDER_FILES))):
+    """Of all that lie in a folder: safetensors before pickles, one file before many."""
+    names = ('model.safetensors', INDEX, 'pytorch_model.bin', 'pytorch_model.bin.index.json')
+    for i, name in reversed(list(enumerate(names))):
         tensor = torch.tensor(float(i))
         if name.endswith('.json'):
             save_file({'a': tensor}, tmp_path / f'{i}.safetensors')

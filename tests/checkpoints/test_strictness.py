@@ -49,6 +49,13 @@ def test_one_unexpected_weight_is_named() -> None:
     assert '(1 unexpected: backbone.blocks.0.attn.qkv.bias)' in refusal(weights)
 
 
+def test_a_name_that_would_drive_the_terminal_is_escaped() -> None:
+    weights = weights_of(recognizer(seed=2))
+    weights['backbone.\x1b[2J\nerror: none'] = torch.zeros(1)
+    message = refusal(weights)
+    assert r"(1 unexpected: 'backbone.\x1b[2J\nerror: none')" in message and '\x1b' not in message
+
+
 def test_an_unexpected_name_of_the_authors_is_named() -> None:
     weights = authors_names(weights_of(recognizer(seed=2)))
     weights['mask_token'] = torch.zeros(1, 1, 24)

@@ -86,6 +86,16 @@ def test_another_architecture_is_refused(changed, words, tmp_path) -> None:
     assert torch.equal(logits(model), before)
 
 
+def test_a_missing_weight_is_named_without_advice_for_another_model() -> None:
+    weights = authors(weights_of(recognizer(seed=2)))
+    del weights['backbone.layers.2.blocks.1.attn.qkv.bias']
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(recognizer(seed=1), weights)
+    message = str(error.value)
+    assert '(1 missing: backbone.layers.2.blocks.1.attn.qkv.bias)' in message
+    assert message.endswith('75 relative positions in a window and 5 classes')
+
+
 @pytest.mark.parametrize(
     'arch, window, classes, config',
     [('tiny', (8, 7, 7), 400, 'sta_swin_t_k400'), ('base', (16, 7, 7), 174, 'sta_swin_ssv2')],

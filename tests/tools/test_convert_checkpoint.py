@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.runner.checkpoint import load_checkpoint as load_of_mmengine
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from sta.checkpoints import load_checkpoint, read_state_dict
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.report.writers import read_scores
-from tests.checkpoints.sources import WRAPPINGS, authors_names
-from tests.checkpoints.test_strangers import Touch
 
+from .conversions import SUFFIXES, assert_equal, half_weights
 from .tiny import Tiny, run_tool
-
-SUFFIXES = ('.safetensors', '.pth')
-
-
-@pytest.fixture
-def authors(tiny: Tiny, tmp_path: Path) -> Path:
-    """The tiny checkpoint as the authors of VideoMAE would have saved it, in half precision."""
-    weights = {name: value.half() for name, value in load_file(tiny.checkpoint).items()}
-    torch.save(WRAPPINGS['model'](authors_names(weights)), tmp_path / 'authors.pth')
-    return tmp_path / 'authors.pth'
-
-
-def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
-
-
-def half_weights(tiny: Tiny) -> dict[str, Tensor]:
-    return {name: value.half() for name, value in load_file(tiny.checkpoint).items()}
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES)
@@ -72,10 +48,32 @@ def test_converting_again_changes_no_byte(authors, suffix, options, tiny: Tiny, 
 
 
 def test_there_and_back_between_the_two_forms(authors, tmp_path) -> None:
-    names = ('a.safetensors', 'b.pth', 'c.safetensors')
+    names = ('a.pth', 'b.safetensors', 'c.pth', 'd.safetensors')
     for source, target in zip((authors.name, *names), names):
         assert run_tool('convert_checkpoint', source, target) == 0
-    assert (tmp_path / names[0]).read_bytes() == (tmp_path / names[2]).read_bytes()
+    a, b, c, d = ((tmp_path / name).read_bytes() for name in names)
+    assert a == c and b == d
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES)
+def test_views_and_shared_memory_are_written_as_tensors_of_their_own(
+    tiny: Tiny, suffix, tmp_path
+) -> None:
+    weights, block = half_weights(tiny), 'backbone.blocks.0.'
+    storage = torch.arange(1e6).half() % 7
+    weights[f'{block}norm1.weight'] = weights[f'{block}norm2.weight'] = storage[:24]
+    weights[f'{block}norm1.bias'] = storage[:48:2]
+    torch.save(weights, tmp_path / 'in.pth')
+    target = tmp_path / f'out{suffix}'
+    assert run_tool('convert_checkpoint', tmp_path / 'in.pth', target) == 0
+    assert_equal(read_state_dict(target), weights)
+    assert target.stat().st_size < 2e5 < (tmp_path / 'in.pth').stat().st_size
+
+
+def test_safetensors_are_marked_as_transformers_wants_them(authors, tmp_path) -> None:
+    assert run_tool('convert_checkpoint', authors, tmp_path / 'out.safetensors') == 0
+    with safe_open(tmp_path / 'out.safetensors', 'pt') as file:
+        assert file.metadata() == {'format': 'pt'}
 
 
 def host_model(config: Path) -> torch.nn.Module:
@@ -165,88 +163,3 @@ def test_a_zero_key_bias_is_told(tmp_path, capsys) -> None:
     assert run_tool('convert_checkpoint', tmp_path / 'in.safetensors', tmp_path / 'out.pth') == 0
     out = capsys.readouterr().out
     assert 'left out, being zero: backbone.blocks.0.attn.k_bias\n' in out
-
-
-@pytest.mark.parametrize('suffix', SUFFIXES)
-def test_nothing_is_written_over(authors, suffix, tiny, tmp_path, refused: Callable) -> None:
-    target = tmp_path / f'out{suffix}'
-    target.write_bytes(b'mine')
-    said = f'{target} is there already: give another name, or --force to replace it'
-    refused('convert_checkpoint', authors, target, said=(said,))
-    assert target.read_bytes() == b'mine'
-    assert run_tool('convert_checkpoint', authors, target, '--force') == 0
-    assert_equal(read_state_dict(target), half_weights(tiny))
-
-
-def test_a_failure_leaves_the_old_file(tmp_path, tiny, refused: Callable) -> None:
-    """Also with --force: the new one is put in its place when it is whole."""
-    target, source = tmp_path / 'out.pth', tmp_path / 'in.pth'
-    target.write_bytes(b'mine')
-    weights = half_weights(tiny)
-    weights['backbone.fc_norm.bias'][3] = float('nan')
-    torch.save(weights, source)
-    said = f'{source}: backbone.fc_norm.bias holds NaN or infinity'
-    refused('convert_checkpoint', source, target, '--force', said=(said,))
-    assert target.read_bytes() == b'mine'
-
-
-@pytest.mark.parametrize('suffix', SUFFIXES)
-def test_an_interrupted_writing_leaves_nothing(
-    authors, suffix, tmp_path, monkeypatch, refused: Callable
-) -> None:
-    def fail(source: str, target: str) -> None:
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr(os, 'replace', fail)
-    refused('convert_checkpoint', authors, tmp_path / f'out{suffix}', said=('No space left',))
-    assert [path.name for path in tmp_path.iterdir()] == ['authors.pth']
-
-
-@pytest.mark.parametrize('suffix', SUFFIXES)
-def test_the_file_is_readable_as_any_other(authors, suffix, tmp_path) -> None:
-    assert run_tool('convert_checkpoint', authors, tmp_path / f'out{suffix}') == 0
-    (tmp_path / 'other').touch()
-    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in (f'out{suffix}', 'other')}
-    assert len(modes) == 1
-
-
-@pytest.mark.parametrize('name', ['out.bin', 'out', 'out.PTH', 'out.pth.tar'])
-def test_other_suffixes_are_refused(authors, name, tmp_path, refused: Callable) -> None:
-    said = f'weights are written as .safetensors or .pth, got {tmp_path / name}'
-    refused('convert_checkpoint', authors, tmp_path / name, said=(said,))
-
-
-def test_a_folder_as_target_is_refused(authors, tmp_path, refused: Callable) -> None:
-    (tmp_path / 'out.pth').mkdir()
-    refused('convert_checkpoint', authors, tmp_path / 'out.pth', '--force', said=('is a folder',))
-
-
-@pytest.mark.parametrize(
-    ('option', 'said'),
-    [
-        ('model.backbone.depth=4', ('13 missing', 'blocks.3', '3 blocks of width 24')),
-        ('model.cls_head.num_classes=9', ('(7,) instead of (9,)', 'and 7 classes')),
-    ],
-)
-def test_a_config_must_fit(authors, option, said, tiny: Tiny, tmp_path, refused: Callable) -> None:
-    target = tmp_path / 'out.pth'
-    arguments = (authors, target, '--config', tiny.one_view, '--cfg-options', option)
-    refused('convert_checkpoint', *arguments, said=(str(authors), 'does not fit', *said))
-    assert not target.exists()
-
-
-def test_options_without_a_config(authors, tmp_path, refused: Callable) -> None:
-    arguments = (authors, tmp_path / 'out.pth', '--cfg-options', 'model.backbone.depth=4')
-    refused('convert_checkpoint', *arguments, said=('give --config as well',))
-
-
-def test_a_malicious_source_is_not_run(tmp_path, refused: Callable) -> None:
-    evil = {'model': {'a': Touch(os.mkdir, str(tmp_path / 'gotcha'))}}
-    torch.save(evil, tmp_path / 'evil.pth')
-    said = ('was refused: it asks to call', 'mkdir')
-    refused('convert_checkpoint', tmp_path / 'evil.pth', tmp_path / 'out.pth', said=said)
-    assert not (tmp_path / 'gotcha').exists() and not (tmp_path / 'out.pth').exists()
-
-
-def test_a_missing_source(tmp_path, refused: Callable) -> None:
-    refused('convert_checkpoint', 'no.pth', tmp_path / 'out.pth', said=('no.pth does not exist',))
