@@ -37,7 +37,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint', nargs='?', help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='.pth, .pt, .bin, .safetensors, or a Hugging Face folder'
+    )
     parser.add_argument(
         '--schedules',
         nargs='+',

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from .reader import CheckpointError
+from .errors import CheckpointError
+from .writer import write_tensors
 
 
 def export_weights(
@@ -34,17 +34,7 @@ def export_weights(
     for name, parameter in model.named_parameters():
         if not bool(parameter.detach().to(dtype).isfinite().all()):
             raise CheckpointError(f'{name} does not fit into {str(dtype)[6:]}: NaN or infinity')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: parameter.detach().to('cpu', dtype).contiguous()
-        for name, parameter in model.named_parameters()
-    }
-    partial = path.with_suffix('.partial')
-    save_file(tensors, partial, metadata={'format': 'pt'})
-    # safetensors creates files for the owner alone; colleagues on a shared disk read them, too.
-    umask = os.umask(0)
-    os.umask(umask)
-    partial.chmod(0o666 & ~umask)
-    os.replace(partial, path)
+    tensors = {name: parameter.detach().to(dtype) for name, parameter in model.named_parameters()}
+    write_tensors(tensors, path)
     size_mb = path.stat().st_size / 1e6
     return f'wrote {len(tensors)} tensors as {str(dtype)[6:]} to {path} ({size_mb:.1f} MB)'

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+
+from .diagnosis import explain, refuse_swollen_zip
+from .errors import CheckpointError, listed
+from .parts import INDEX_SUFFIX, file_in_folder, read_index
 
 CONTAINERS = ('state_dict', 'model', 'module', 'model_state_dict')
 # What training frameworks store beside the weights. None of it is needed, so each name is read as
@@ -37,60 +40,112 @@ DISCARDED_GLOBALS = (
 )
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says what is wrong and what would fit."""
+class Contents(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+        tensors: names as in the file, tensors on the CPU.
+        beside: names of what is stored beside them, such as 'optimizer'; not read.
+    """
+
+    tensors: dict[str, Tensor]
+    beside: tuple[str, ...] = ()
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read named tensors, see :func:`read_contents`."""
+    return read_contents(path).tensors
+
+
+def read_contents(path: str | os.PathLike) -> Contents:
     """Read named tensors from .safetensors or a torch file of any common container.
 
     Args:
         path: a file; torch files may nest the weights under state_dict, model, module or
-            model_state_dict.
-
-    Returns:
-        Names as in the file, tensors on the CPU.
+            model_state_dict. Or the index of several files (.index.json), or the folder of a
+            Hugging Face model.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, or one that asks to run code.
     """
     path = Path(path)
-    if not path.is_file():
-        what = 'is a folder, not a file' if path.is_dir() else 'does not exist'
-        raise CheckpointError(f'checkpoint {path} {what}')
     try:
-        if path.suffix == '.safetensors':
-            return load_file(path)
-        with _inert_stand_ins():
-            content = torch.load(path, map_location='cpu', weights_only=True)
+        if path.is_dir():
+            path = file_in_folder(path)
+        if not path.is_file():
+            raise CheckpointError(f'checkpoint {path} does not exist')
+        if path.name.endswith(INDEX_SUFFIX):
+            return Contents(_read_shards(path))
+        return _read_file(path)
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
-    except Exception as error:  # a damaged file can fail anywhere inside torch's reader
-        raise CheckpointError(_refusal(path, error)) from None
-    return find_tensors(content, str(path))
 
 
-def find_tensors(content: Any, where: str) -> dict[str, Tensor]:
+def find_tensors(content: Any, where: str) -> Contents:
     """Unwrap containers until a mapping of tensors appears.
 
     Raises:
         CheckpointError: there is none.
     """
+    beside: list[str] = []
     for _ in range(3):
         if not isinstance(content, Mapping):
             break
-        inner = next((content[k] for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
-        if inner is None:
+        container = next((k for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
+        if container is None:
             tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
             if tensors and all(isinstance(name, str) for name in tensors):
-                return tensors
+                beside += [str(name) for name in content if name not in tensors]
+                return Contents(tensors, tuple(beside))
             break
-        content = inner
-    held = f'a dict of {sorted(map(str, content))[:6]}' if isinstance(content, Mapping) else ''
+        beside += [str(name) for name in content if name != container]
+        content = content[container]
+    held = type(content).__name__
+    if isinstance(content, Mapping):
+        held = f'a dict of [{listed(sorted(map(repr, content)), 6)}]'
     raise CheckpointError(
-        f'{where} holds no weights but {held or type(content).__name__}: expected named tensors, '
+        f'{where} holds no weights but {held}: expected named tensors, '
         f'or a dict with one of {list(CONTAINERS)}'
     )
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """The tensors of all shards; each must hold what the index says, no more and no less."""
+    tensors: dict[str, Tensor] = {}
+    for shard, names in read_index(index).items():
+        found = _read_file(shard).tensors
+        wrong = sorted(names ^ found.keys())
+        if wrong:
+            raise CheckpointError(
+                f'{index}: {shard.name} does not hold what the index says, {len(wrong)} tensors '
+                f'differ: {listed(wrong)}'
+            )
+        tensors |= found
+    return tensors
+
+
+def _read_file(path: Path) -> Contents:
+    try:
+        if _is_safetensors(path):
+            return Contents(load_file(path))
+        refuse_swollen_zip(path)
+        with _inert_stand_ins(), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about the age of the file; a refusal is one line
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except (CheckpointError, OSError):
+        raise
+    except Exception as error:  # a damaged file can fail anywhere inside a foreign reader
+        raise CheckpointError(explain(path, error)) from None
+    return find_tensors(content, str(path))
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By name, or by what it holds: 8 bytes of length, then JSON."""
+    if path.suffix == '.safetensors':
+        return True
+    with path.open('rb') as file:
+        start = file.read(9)
+    return len(start) == 9 and start.endswith(b'{') and start[5:8] == b'\0\0\0'
 
 
 class _Discarded:
@@ -126,26 +181,3 @@ def _inert_stand_ins() -> Iterator[None]:
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(before)
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    """Why a file was not read, in one line and without torch's advice to switch protection off."""
-    text = ' '.join(str(error).split())
-    asked = re.search(r'(?:Unsupported global: GLOBAL|unsupported GLOBAL) ([\w.]+)', text)
-    if asked:
-        return (
-            f'{path} was refused: it asks to call {asked[1]} while being read. Only tensors are '
-            f'loaded from checkpoints; save the plain state_dict, best as .safetensors'
-        )
-    with path.open('rb') as file:
-        start = file.read(64)
-    if start.startswith(b'version https://git-lfs'):
-        return f'{path} is a git-lfs pointer, not the file itself: run git lfs pull'
-    if not start:
-        return f'{path} is empty'
-    if not start.startswith((b'PK', b'\x80')) and path.suffix != '.safetensors':
-        return f'{path} is not a torch checkpoint: it starts with {start[:24]!r}'
-    reason = text.split('. ')[0][:160] or type(error).__name__
-    if isinstance(error, pickle.UnpicklingError):
-        reason = 'its contents are not those of a plain torch checkpoint'
-    return f'{path} cannot be read as a checkpoint, it may be damaged: {reason}'

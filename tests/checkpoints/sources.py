@@ -75,6 +75,7 @@ NAMINGS = {
     'authors': authors_names,
     'authors, distributed': lambda weights: authors_names(weights, 'module.'),
     'authors, version 2': lambda weights: authors_names(weights, 'backbone.'),
+    'authors, in a wrapper': lambda weights: authors_names(weights, 'model.'),
     'mmaction2': OrderedDict,
     'mmaction2, distributed': lambda weights: with_prefix(weights, 'module.'),
 }

@@ -64,4 +64,101 @@ def test_no_config_is_named_where_none_fits() -> None:
 
 def test_without_a_head_no_classes_are_claimed() -> None:
     message = refusal(model_of('', 'k400'), dict(model_of('_s', 'k400').backbone.state_dict()))
-    assert message.endswith('. It holds 12 blocks of width 384')
+    assert '. It holds 12 blocks of width 384 but no classifier, ' in message
+
+
+def vit_weights(num_classes: int = 400, **size: object) -> dict[str, torch.Tensor]:
+    """Of a ViT-B but for the changes; shapes without numbers."""
+    with torch.device('meta'):
+        return dict(recognizer_of_size(num_classes, size).state_dict())
+
+
+def recognizer_of_size(num_classes: int, size: dict[str, object]) -> nn.Module:
+    config = load_config(str(ROOT / 'configs/sta_vit_k400.py'))
+    config.model.backbone.update(size)
+    config.model.cls_head.update(num_classes=num_classes, in_channels=size.get('embed_dims', 768))
+    return build_model(config)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'said'),
+    [
+        (600, ': Kinetics-600, for which there is no config here. Use one fine-tuned on'),
+        (700, 'or a config with model.cls_head.num_classes=700 and lists of that data set'),
+        (710, ': Kinetics-710 (Kinetics-400, 600 and 700 together), for which there is no config'),
+        (710, 'It is the step before the last of VideoMAE V2: use the checkpoint fine-tuned on'),
+    ],
+)
+def test_other_sets_of_classes(classes, said) -> None:
+    weights = authors_names(vit_weights(classes), 'backbone.')
+    message = refusal(model_of('', 'k400'), weights)
+    assert said in message and '12 blocks of width 768' in message and 'would fit' not in message
+
+
+def test_the_giant_of_videomae_v2() -> None:
+    giant = vit_weights(embed_dims=1408, depth=40, num_heads=16, mlp_ratio=48 / 11, patch_size=14)
+    message = refusal(model_of('_h', 'k400'), authors_names(giant))
+    assert message.endswith(
+        ". It holds 40 blocks of width 1408 and 400 classes: VideoMAE V2's ViT-g, for which there "
+        'is no config here; use its ViT-S or ViT-B'
+    )
+
+
+def test_a_config_is_not_proposed_to_itself() -> None:
+    weights = vit_weights()
+    del weights['backbone.blocks.3.attn.q_bias']
+    for model in (model_of('', 'k400'), model_of('', 'k400').backbone):
+        message = refusal(model, weights)
+        assert message.endswith('. It holds 12 blocks of width 768 and 400 classes')
+
+
+def test_a_bare_backbone_is_told_the_size_and_not_that_a_head_is_missing() -> None:
+    message = refusal(model_of('_s', 'k400').backbone, dict(model_of('', 'k400').state_dict()))
+    assert message.endswith('and 400 classes: configs/sta_vit_k400.py would fit')
+    alone = dict(model_of('', 'k400').backbone.state_dict())
+    message = refusal(model_of('_s', 'k400').backbone, alone)
+    assert message.endswith('. It holds 12 blocks of width 768')
+
+
+def test_three_biases_in_one() -> None:
+    """timm's and most others' ViTs; some are fine-tuned for videos."""
+    weights = authors_names(vit_weights())
+    for name in [name for name in weights if name.endswith('q_bias')]:
+        del weights[name], weights[name.replace('q_bias', 'v_bias')]
+        weights[name.replace('q_bias', 'qkv.bias')] = torch.zeros(3 * 768)
+    message = refusal(model_of('', 'k400'), weights)
+    assert '. Its keys have a bias, which those of VideoMAE have not: it is another ViT' in message
+
+
+SWINS = [('tiny', '_t'), ('small', '_s'), ('base', '')]
+
+
+@pytest.mark.parametrize(('arch', 'size'), SWINS)
+def test_the_videoswin_config_that_would_fit(arch, size) -> None:
+    """Told to the config of another size, by the names of the authors."""
+    config = f'configs/sta_swin{size}_k400.py'
+    with torch.device('meta'):
+        weights = dict(build_model(load_config(str(ROOT / config))).state_dict())
+        other = 'sta_swin_s_k400' if arch != 'small' else 'sta_swin_t_k400'
+        model = build_model(load_config(str(ROOT / f'configs/{other}.py')))
+    weights = {name.replace('.norm3.', '.norm.'): tensor for name, tensor in weights.items()}
+    assert refusal(model, weights).endswith(f' and 400 classes: {config} would fit')
+
+
+def test_windows_tell_videoswins_apart() -> None:
+    with torch.device('meta'):
+        k400, ssv2 = (
+            build_model(load_config(str(ROOT / f'configs/sta_swin_{data}.py')))
+            for data in ('k400', 'ssv2')
+        )
+    message = refusal(k400, dict(ssv2.state_dict()))
+    assert '5239 relative positions in a window and 174 classes' in message
+    assert message.endswith(': configs/sta_swin_ssv2.py would fit')
+
+
+def test_a_vit_given_to_a_videoswin_and_the_reverse() -> None:
+    with torch.device('meta'):
+        swin = build_model(load_config(str(ROOT / 'configs/sta_swin_t_k400.py')))
+    vit = model_of('_s', 'k400')
+    assert refusal(swin, dict(vit.state_dict())).endswith('configs/sta_vit_s_k400.py would fit')
+    assert refusal(vit, dict(swin.state_dict())).endswith('configs/sta_swin_t_k400.py would fit')

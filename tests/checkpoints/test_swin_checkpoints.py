@@ -86,16 +86,26 @@ def test_another_architecture_is_refused(changed, words, tmp_path) -> None:
     assert torch.equal(logits(model), before)
 
 
+def test_a_missing_weight_is_named_without_advice_for_another_model() -> None:
+    weights = authors(weights_of(recognizer(seed=2)))
+    del weights['backbone.layers.2.blocks.1.attn.qkv.bias']
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(recognizer(seed=1), weights)
+    message = str(error.value)
+    assert '(1 missing: backbone.layers.2.blocks.1.attn.qkv.bias)' in message
+    assert message.endswith('75 relative positions in a window and 5 classes')
+
+
 @pytest.mark.parametrize(
     'arch, window, classes, config',
     [('tiny', (8, 7, 7), 400, 'sta_swin_t_k400'), ('base', (16, 7, 7), 174, 'sta_swin_ssv2')],
 )
 def test_the_config_that_would_fit_is_named(arch, window, classes, config) -> None:
-    from sta.checkpoints.loader import _hint
+    from sta.checkpoints.hints import hint
     from sta.models import LinearHead, STASwinTransformer3D
 
     with torch.device('meta'):
         given = STASwinTransformer3D(arch, window_size=window).state_dict(prefix='backbone.')
         width = given['backbone.norm3.bias'].shape[0]
         head = LinearHead(num_classes=classes, in_channels=width).state_dict(prefix='cls_head.')
-    assert f'configs/{config}.py would fit' in _hint({**given, **head})
+    assert f'configs/{config}.py would fit' in hint({**given, **head}, recognizer().state_dict())

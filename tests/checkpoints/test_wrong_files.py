@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import pickle
 import random
+import re
+import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import CheckpointError, read_state_dict
+from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.sources import WRAPPINGS, recognizer, weights_of
 
@@ -61,13 +65,24 @@ def zip_of(**members: str) -> bytes:
     return file.getvalue()
 
 
+def tar_of(name: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode='w') as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
+
+
 NO_CHECKPOINTS = {
     'empty': (b'', 'is empty'),
     'text': (b'accuracy 81.5\n' * 40, "it starts with b'accuracy 81.5"),
-    'web page': (b'<!DOCTYPE html><html>404</html>', "it starts with b'<!DOCTYPE html>"),
+    'web page': (b'<!DOCTYPE html><html>404</html>', 'is a web page, not the file itself'),
+    'web page after a line': (b'\n<html lang="en">', 'is a web page, not the file itself'),
+    'tar': (tar_of('notes.txt'), 'is a tar archive: unpack it'),
+    'gzip': (gzip.compress(b'weights'), 'is compressed: unpack it first'),
+    'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(90), 'is an HDF5 file'),
     'pointer': (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n', 'git lfs pull'),
-    'zip': (zip_of(notes='no weights here'), 'cannot be read as a checkpoint'),
-    'zip of folders': (zip_of(**{'a/notes.txt': 'none'}), 'cannot be read as a checkpoint'),
+    'zip': (zip_of(notes='no weights here'), 'is a zip archive of notes, not a checkpoint'),
+    'zip of folders': (zip_of(**{'a/b.txt': 'none'}), 'is a zip archive of a/b.txt, not'),
     'pickle': (pickle.dumps({'a': [1, 2]}), 'not those of a plain torch checkpoint'),
 }
 
@@ -85,9 +100,8 @@ def test_files_that_are_no_checkpoints(kind, tmp_path) -> None:
 @pytest.mark.parametrize('kind', NO_CHECKPOINTS)
 def test_files_that_are_no_safetensors(kind, tmp_path) -> None:
     (tmp_path / 'ckpt.safetensors').write_bytes(NO_CHECKPOINTS[kind][0])
-    reasons = {'empty': 'is empty', 'pointer': 'git lfs pull'}
-    expected = reasons.get(kind, 'cannot be read as a checkpoint')
-    assert expected in refusal(tmp_path / 'ckpt.safetensors')
+    reason = {'text': 'cannot be read as a', 'pickle': 'cannot be read as a'}.get(kind)
+    assert (reason or NO_CHECKPOINTS[kind][1]) in refusal(tmp_path / 'ckpt.safetensors')
 
 
 @pytest.mark.skipif(
@@ -114,41 +128,66 @@ def test_a_truncated_safetensors_file(tmp_path) -> None:
     assert 'cannot be read as a checkpoint' in refusal(path)
 
 
+@pytest.mark.parametrize('length', [0, 5, 10**9, 2**62])
+def test_a_safetensors_file_with_a_broken_header(length, tmp_path) -> None:
+    path = tmp_path / 'ckpt.safetensors'
+    save_file({'a': torch.arange(100.0)}, path)
+    path.write_bytes(length.to_bytes(8, 'little') + path.read_bytes()[8:])
+    assert 'cannot be read as a checkpoint' in refusal(path)
+
+
+def test_a_safetensors_file_under_another_name(tmp_path) -> None:
+    save_file({'a': torch.arange(100.0)}, tmp_path / 'pytorch_model.bin')
+    assert torch.equal(read_state_dict(tmp_path / 'pytorch_model.bin')['a'], torch.arange(100.0))
+
+
+def test_a_torch_file_under_the_name_of_safetensors(tmp_path) -> None:
+    path = tmp_path / 'ckpt.safetensors'
+    path.write_bytes(saved_bytes(is_zip=True))
+    assert 'is a file of torch and no .safetensors: rename it to .pth' in refusal(path)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.999])
+def test_a_download_that_broke_off(share, tmp_path) -> None:
+    data = saved_bytes(is_zip=True)
+    (tmp_path / 'cut.pth').write_bytes(data[: int(len(data) * share)])
+    assert 'is cut off or damaged: download it again' in refusal(tmp_path / 'cut.pth')
+
+
+def test_a_checkpoint_that_swells_when_unpacked_is_not_read(tmp_path, monkeypatch) -> None:
+    """A real one, packed: torch would read it, and a packed terabyte of zeros as well."""
+    torch.save({'model': {'a': torch.zeros(50_000)}}, tmp_path / 'plain.pth')
+    with (
+        zipfile.ZipFile(tmp_path / 'plain.pth') as plain,
+        zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    assert len(torch.load(tmp_path / 'bomb.pth')['model']['a']) == 50_000
+    monkeypatch.setattr(torch, 'load', lambda *_, **__: pytest.fail('it was read'))
+    message = refusal(tmp_path / 'bomb.pth')
+    assert 'was refused' in message and re.search(r'its \d{3,4} bytes unpack to 20\d{4},', message)
+
+
+def test_a_warning_about_an_old_file_does_not_break_the_one_line(tmp_path) -> None:
+    (tmp_path / 'ckpt.pth').write_bytes(pickle.dumps({'a': [1, 2]}, protocol=4))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        refusal(tmp_path / 'ckpt.pth')
+    assert not caught
+
+
+def test_names_that_would_drive_the_terminal_are_escaped(tmp_path) -> None:
+    torch.save({'\x1b[2Jweights\n': 1}, tmp_path / 'ckpt.pth')
+    assert r'\x1b[2Jweights\n' in refusal(tmp_path / 'ckpt.pth')
+    long = {'a' * 10_000: torch.zeros(1)}
+    torch.save({'state_dict': long}, tmp_path / 'long.pth')
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(recognizer(), tmp_path / 'long.pth')
+    assert len(str(caught.value)) < 700
+
+
 def test_a_missing_file_and_a_folder(tmp_path) -> None:
     missing = tmp_path / 'none.pth'
     assert refusal(missing) == f'checkpoint {missing} does not exist'
-    assert refusal(tmp_path) == f'checkpoint {tmp_path} is a folder, not a file'
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        {'weights': {'a': torch.zeros(1)}},
-        [{'a': torch.zeros(1)}],
-        torch.zeros(3),
-        {'model': None},
-        {'model': {'layers': {'a': torch.zeros(1)}}},
-        {},
-        'a string',
-    ],
-    ids=['other name', 'list', 'tensor', 'none', 'nested', 'empty', 'string'],
-)
-def test_containers_without_named_tensors(content, tmp_path) -> None:
-    torch.save(content, tmp_path / 'ckpt.pth')
-    said = refusal(tmp_path / 'ckpt.pth')
-    inner = content.get('model') or content if isinstance(content, dict) else content
-    held = f'a dict of {sorted(inner)}' if isinstance(inner, dict) else type(inner).__name__
-    assert f'ckpt.pth holds no weights but {held}: expected named tensors, or a dict with ' in said
-
-
-def test_a_tensor_beside_the_container_does_not_hide_the_weights(tmp_path) -> None:
-    weights = weights_of(recognizer())
-    torch.save({'epoch': torch.tensor(3), 'model': weights}, tmp_path / 'ckpt.pth')
-    assert set(read_state_dict(tmp_path / 'ckpt.pth')) == set(weights)
-
-
-def test_an_optimizer_first_does_not_hide_the_weights(tmp_path) -> None:
-    weights = weights_of(recognizer())
-    content = {'optimizer': {'state': {0: {'exp_avg': torch.zeros(2)}}}, 'state_dict': weights}
-    torch.save(content, tmp_path / 'ckpt.pth')
-    assert set(read_state_dict(tmp_path / 'ckpt.pth')) == set(weights)
+    assert refusal(tmp_path).startswith(f'checkpoint {tmp_path} is a folder without model.safe')

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.checkpoints.sources import WRAPPINGS, authors_names
+
+from .conversions import half_weights
 from .tiny import Tiny, child_config, make_tiny, run_tool
 
 
@@ -62,3 +66,11 @@ def misused(capsys: pytest.CaptureFixture) -> Callable[..., None]:
             assert part in lines[-1]
 
     return run
+
+
+@pytest.fixture
+def authors(tiny: Tiny, tmp_path: Path) -> Path:
+    """The tiny checkpoint as the authors of VideoMAE would have saved it, in half precision."""
+    weights = dict(reversed(half_weights(tiny).items()))  # no order is to be relied on
+    torch.save(WRAPPINGS['model'](authors_names(weights)), tmp_path / 'authors.pth')
+    return tmp_path / 'authors.pth'

@@ -97,6 +97,36 @@ def test_a_plain_pickle_is_refused_without_warnings(
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
+        (b'<!DOCTYPE html><html>', 'is a web page, not the file itself: download it again'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'is a git-lfs pointer'),
+        (b'\x1f\x8b' + bytes(90), 'is compressed: unpack it first'),
+        (bytes(257) + b'ustar' + bytes(300), 'is a tar archive'),
+        (b'PK\x03\x04' + bytes(90), 'is cut off or damaged'),
+    ],
+    ids=['web page', 'pointer', 'gzip', 'tar', 'cut zip'],
+)
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_files_given_by_mistake(
+    refused: Refused, tiny: Tiny, tmp_path: Path, content: bytes, said: str, suffix: str
+) -> None:
+    path = tmp_path / f'file{suffix}'
+    path.write_bytes(content)
+    refused('test', tiny.one_view, path, said=(str(path), said))
+
+
+def test_an_index_that_points_elsewhere(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+    index = tmp_path / 'model' / 'model.safetensors.index.json'
+    index.parent.mkdir()
+    index.write_text('{"weight_map": {"a": "../secret.safetensors"}}')
+    (tmp_path / 'secret.safetensors').write_bytes(b'secret')
+    for source in (index, index.parent):
+        said = (f'{index} was refused: it asks for ../secret.safetensors',)
+        refused('test', tiny.one_view, source, said=said)
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
         ({'epoch': 3}, 'holds no weights'),
         ({'state_dict': {}}, 'holds no weights'),
         ([torch.zeros(2)], 'holds no weights'),

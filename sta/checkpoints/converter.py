@@ -1,0 +1,124 @@
+"""Rewrite a checkpoint of any known source under mmaction2's names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from .errors import CheckpointError, listed
+from .fit import as_weight, fit_to
+from .naming import Tensors, Translation, translate
+from .reader import read_contents
+from .writer import write_tensors, writer_for
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+        source: file or folder that was read.
+        family: whose names it used.
+        target: file that was written.
+        num_read: tensors in the source.
+        num_written: tensors in the target.
+        num_parameters: numbers in the target.
+        dtypes: of the tensors, unchanged.
+        num_bytes: size of the target.
+        left_out: names of tensors of no use, see Translation.
+        beside: what else the source holds, such as 'optimizer'.
+        tables: fixed tables of the model that the source does not store and the target does.
+    """
+
+    source: str
+    family: str
+    target: str
+    num_read: int
+    num_written: int
+    num_parameters: int
+    dtypes: tuple[str, ...]
+    num_bytes: int
+    left_out: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f'read {self.num_read} tensors from {self.source}, named as by {self.family}',
+            f'wrote {self.num_written} tensors ({self.num_parameters / 1e6:.2f} M numbers, '
+            f'{", ".join(self.dtypes)}) under the names of mmaction2 to {self.target} '
+            f'({self.num_bytes / 1e6:.1f} MB)',
+        ]
+        for names, what in (
+            (self.tables, 'added the fixed tables of the model'),
+            (self.left_out, 'left out, being zero'),
+            (self.beside, 'left out, being no weights'),
+        ):
+            lines += [f'{what}: {listed(names, 6)}'] if names else []
+        return '\n'.join(lines)
+
+
+def convert_checkpoint(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    *,
+    model: nn.Module | None = None,
+    overwrite: bool = False,
+) -> ConversionReport:
+    """Write the weights of a checkpoint under mmaction2's names, in their own precision.
+
+    Args:
+        source: what :func:`load_checkpoint` reads.
+        target: .safetensors, or .pth for mmaction2's own tools; written whole or not at all.
+        model: recognizer that the weights must fit, each of them; its fixed tables (positions,
+            window indices), which most sources do not store, are then written as well, so that
+            mmaction2 loads the file strictly.
+        overwrite: replace a file that is there.
+
+    Raises:
+        CheckpointError: the target is there or has another suffix; the source cannot be read, is
+            of no known kind, holds NaN or infinity, or does not fit the model.
+
+    Returns:
+        What was done; ``str`` of it is a few lines.
+    """
+    target = Path(target)
+    writer_for(target)
+    if target.is_dir():
+        raise CheckpointError(f'{target} is a folder: name the file to write')
+    if target.exists() and not overwrite:
+        raise CheckpointError(
+            f'{target} is there already: give another name, or --force to replace it'
+        )
+    contents = read_contents(source)
+    translation = translate(contents.tensors, str(source))
+    tensors, tables = _checked(translation, model, str(source))
+    write_tensors({**tensors, **tables}, target)
+    written = [*tensors.values(), *tables.values()]
+    return ConversionReport(
+        source=str(source),
+        family=translation.source,
+        target=str(target),
+        num_read=len(contents.tensors),
+        num_written=len(written),
+        num_parameters=sum(tensor.numel() for tensor in written),
+        dtypes=tuple(sorted({str(tensor.dtype)[6:] for tensor in written})),
+        num_bytes=target.stat().st_size,
+        left_out=translation.left_out,
+        beside=contents.beside,
+        tables=tuple(sorted(tables)),
+    )
+
+
+def _checked(
+    translation: Translation, model: nn.Module | None, where: str
+) -> tuple[Tensors, Tensors]:
+    """The weights to write, and the fixed tables of the model that are not among them."""
+    tensors, tables = translation.tensors, {}
+    if model is not None:
+        tensors, _ = fit_to(model, translation, where)
+        tables = {name: t for name, t in model.state_dict().items() if name not in tensors}
+    return {name: as_weight(t, t.dtype, name, where) for name, t in tensors.items()}, tables

@@ -1,0 +1,54 @@
+"""Rewrite a checkpoint of any known source under mmaction2's names (docs/checkpoints.md).
+
+python tools/convert_checkpoint.py checkpoint.pth vit_b.safetensors
+python tools/convert_checkpoint.py FOLDER vit_b.pth --config configs/sta_vit_k400.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sta.checkpoints import CheckpointError, convert_checkpoint
+from sta.engine.command_line import run_command
+from sta.engine.config import load_config
+from sta.engine.session import build_model
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'source', help='.pth, .pt, .bin, .safetensors, .index.json or a Hugging Face folder'
+    )
+    parser.add_argument('target', help=".safetensors, or .pth for mmaction2's own tools")
+    parser.add_argument(
+        '--config', help='its model must take every weight; fixed tables are written as well'
+    )
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument('--force', action='store_true', help='replace a target that is there')
+    return parser.parse_args(argv)
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    model = None
+    if arguments.config:
+        model = build_model(load_config(arguments.config, arguments.cfg_options))
+    elif arguments.cfg_options:
+        raise CheckpointError('--cfg-options changes a config: give --config as well')
+    report = convert_checkpoint(
+        arguments.source, arguments.target, model=model, overwrite=arguments.force
+    )
+    print(report)
+    if model is not None:
+        print(f'fits the model of {arguments.config}: none missing, none unexpected')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: convert(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
