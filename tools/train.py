@@ -16,7 +16,7 @@ from sta.checkpoints import export_weights
 from sta.engine import LAUNCHERS, start_processes
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
-from sta.engine.session import build_train_runner
+from sta.engine.training import build_train_runner
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

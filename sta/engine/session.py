@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
+from sta.checkpoints import CheckpointError, load_checkpoint
 from sta.datasets.errors import DataError
 from sta.evaluation import ScoreStore, StoreError
 from sta.pruning import ScheduleError, Variant
@@ -96,8 +94,8 @@ def build_test_runner(
         say('no checkpoint given: random weights, the accuracy means nothing')
     with explained(f'test_dataloader of {config.filename} cannot be built'):
         dataset = DATASETS.build(config.test_dataloader.dataset)
-    _check_videos(dataset)
-    _check_labels(dataset, model)
+    check_videos(dataset)
+    check_labels(dataset, model)
     variants = _checked_variants(config, model)
     folder = None
     if choose is not None:
@@ -147,74 +145,18 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
     return variants
 
 
-def build_train_runner(config: Config) -> Runner:
-    """A runner that is ready to train; fails early and in one line.
-
-    Args:
-        config: with model, train_cfg, train_dataloader, optim_wrapper, work_dir and launcher.
-
-    Raises:
-        ConfigError: a part is missing or cannot be built, or the work dir holds an older run.
-        DataError: the training list or its videos are not there.
-    """
-    needed = ('train_cfg', 'train_dataloader', 'optim_wrapper')
-    missing = [part for part in needed if part not in config]
-    if missing:
-        raise ConfigError(
-            f'config {config.filename} defines no {", ".join(missing)}; to train use one of '
-            f'configs/train_*.py'
-        )
-    _check_checkpoints(config)
-    model = build_model(config)
-    for part in ('train_dataloader', 'val_dataloader'):
-        if part in config:
-            with explained(f'{part} of {config.filename} cannot be built'):
-                dataset = DATASETS.build(config[part].dataset)
-            _check_videos(dataset)
-            _check_labels(dataset, model)
-            if config[part].get('drop_last') and len(dataset) < config[part].batch_size:
-                raise ConfigError(
-                    f'{part}: {len(dataset)} videos do not fill one batch of '
-                    f'{config[part].batch_size}'
-                )
-    if not torch.cuda.is_available() and config.launcher != 'none':
-        config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
-    Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-    with explained(f'config {config.filename} cannot be trained'):
-        runner = Runner.from_cfg(config)
-        runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
-        runner.build_train_loop(copy.deepcopy(config.train_cfg))
-    return runner
-
-
-def _check_checkpoints(config: Config) -> None:
-    """What training starts from must be there, and what it would write over must not."""
-    folder = Path(config.work_dir)
-    if not config.get('resume') and any(folder.glob('epoch_*.pth')):
-        raise ConfigError(
-            f'{folder} already holds checkpoints of a run: --resume goes on with it, --work-dir '
-            f'starts another'
-        )
-    if (
-        config.get('resume')
-        and config.get('load_from') is None
-        and not (folder / 'last_checkpoint').exists()
-    ):
-        say(f'nothing to resume in {folder}: training starts anew')
-    if config.get('load_from') is not None:
-        if config.get('resume') and not config.load_from.endswith('.pth'):
-            raise ConfigError(f'--resume needs a .pth of tools/train.py, got {config.load_from}')
-        read_state_dict(config.load_from)
-
-
 def say(message: Any) -> None:
     """Print a line once, whatever the number of processes."""
     if int(os.environ.get('RANK', 0)) == 0:
         print(message, flush=True)
 
 
-def _check_videos(dataset: Any) -> None:
-    """Some videos may be missing where the data set skips them; all of them is a wrong folder."""
+def check_videos(dataset: Any) -> None:
+    """Some videos may be missing where the data set skips them; all of them is a wrong folder.
+
+    Raises:
+        DataError: names the first of those missing.
+    """
     missing = dataset.missing_files() if hasattr(dataset, 'missing_files') else []
     if missing and (dataset.on_broken == 'error' or len(missing) == len(dataset)):
         raise DataError(
@@ -223,7 +165,12 @@ def _check_videos(dataset: Any) -> None:
         )
 
 
-def _check_labels(dataset: Any, model: nn.Module) -> None:
+def check_labels(dataset: Any, model: nn.Module) -> None:
+    """Refuse labels that the model has no class for.
+
+    Raises:
+        DataError: names the first such video.
+    """
     num_classes = model.cls_head.num_classes
     for index in range(len(dataset)):
         video = dataset.get_data_info(index)

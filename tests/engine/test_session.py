@@ -15,10 +15,10 @@ from sta.engine.config import ConfigError, load_config
 from sta.engine.session import (
     build_model,
     build_test_runner,
-    build_train_runner,
     clip_shape,
     views_per_video,
 )
+from sta.engine.training import build_train_runner
 from sta.pruning import ScheduleError
 from tests.models.small_vit import small_vit
 from tests.tools.tiny import ROOT, Tiny

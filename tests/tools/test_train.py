@@ -16,9 +16,10 @@ from sta.checkpoints import load_checkpoint
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.report.writers import read_scores
+from tests.checkpoints.sources import authors_names
 from tests.models.small_vit import clips
 
-from .tiny import Tiny, run_tool
+from .tiny import Tiny, run_tool, save_weights
 
 LAST = 'epoch_2.pth'
 
@@ -179,3 +180,24 @@ def test_the_final_epoch_is_validated(
     assert run_tool('test', tiny.one_view, folder / LAST, *arguments) == 0
     found = read_scores(tmp_path / 'test' / 'scores.npz')
     assert accuracy == pytest.approx((found.scores[0].argmax(1) == found.labels).mean(), abs=1e-3)
+
+
+def test_training_starts_from_files_of_any_known_kind(tiny: Tiny, tmp_path: Path) -> None:
+    """mmengine would pass over weights under other names with a warning, and train from noise."""
+    model = build_model(load_config(str(tiny.training)))
+    load_checkpoint(model, tiny.checkpoint)
+    named = authors_names(model.state_dict())
+    torch.save({'module': named}, tmp_path / 'authors.pth')
+    options = [f'load_from={tmp_path / "authors.pth"}', 'optim_wrapper.optimizer.lr=0.0']
+    arguments = ('--work-dir', tmp_path / 'run', '--cfg-options', *options)
+    assert run_tool('train', tiny.training, *arguments) == 0
+    assert difference(weights_of(tmp_path / 'run' / LAST), model.state_dict()) == 0
+
+
+def test_training_from_a_file_that_does_not_fit(
+    refused: Callable[..., str], tiny: Tiny, tmp_path: Path
+) -> None:
+    save_weights(tiny.one_view, tmp_path / 'other.safetensors', depth=4)
+    option = f'load_from={tmp_path / "other.safetensors"}'
+    said = ('other.safetensors does not fit the model', 'unexpected')
+    refused('train', tiny.training, '--cfg-options', option, said=said)
