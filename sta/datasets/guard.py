@@ -18,10 +18,6 @@ from typing import IO, Any, NoReturn
 _FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM)
 
 
-# All pages at once, where the system can: one by one takes as long as copying.
-_SHARED = mmap.MAP_SHARED | getattr(mmap, 'MAP_POPULATE', 0)
-
-
 class GuardError(RuntimeError):
     """The process was ended: too slow, or crashed; the message says which."""
 
@@ -143,7 +139,7 @@ def _send(channel: Connection, answer: Any) -> None:
         return
     with _shared_file() as file:
         file.truncate(total)
-        with mmap.mmap(file.fileno(), total, flags=_SHARED) as memory:
+        with mmap.mmap(file.fileno(), total) as memory:
             for (start, end), buffer in zip(places, buffers, strict=True):
                 memory[start:end] = buffer.raw()
         send_handle(channel, file.fileno(), None)
@@ -155,7 +151,7 @@ def _receive(channel: Connection) -> Any:
         return pickle.loads(head)
     descriptor = recv_handle(channel)
     try:
-        memory = memoryview(mmap.mmap(descriptor, total, flags=_SHARED))
+        memory = memoryview(mmap.mmap(descriptor, total))
     finally:
         os.close(descriptor)
     # The arrays lie in this memory, which goes with the last of them.
