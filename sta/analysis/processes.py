@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,14 +35,14 @@ def measure(command: Sequence[str]) -> Usage:
     """
     start = time.perf_counter()
     peak = 0
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with tempfile.TemporaryFile('w+') as file:  # a pipe that nobody reads would fill up
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         while process.poll() is None:
             peak = max(peak, sum(map(_proportional_bytes, _family(process.pid))))
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        output = process.stdout.read()
-    wall_s = time.perf_counter() - start
+        wall_s = time.perf_counter() - start
+        file.seek(0)
+        output = file.read()
     if process.returncode != 0:
         last = output.strip().splitlines()[-1:] or ['it printed nothing']
         raise RuntimeError(f'{" ".join(command)} failed with {process.returncode}: {last[0]}')

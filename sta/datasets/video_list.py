@@ -134,7 +134,7 @@ class VideoListDataset(VideoDataset):
         if not self._fully_initialized:
             self.full_init()
         for _ in range(MAX_REPLACEMENTS):
-            loaded = self.load(index) if self.test_mode else self._load_any_way(index)
+            loaded = self.load(index) if self.test_mode else self.load_in_place(index)
             if not isinstance(loaded, BrokenVideo):
                 return loaded
             if self.on_broken == 'error':
@@ -172,8 +172,8 @@ class VideoListDataset(VideoDataset):
         # pickle passes arrays on without a copy, tensors with three.
         return {**loaded, 'inputs': loaded['inputs'].numpy()}
 
-    def _load_any_way(self, index: int) -> dict | BrokenVideo:
-        """In this process: augmentation draws from its random numbers."""
+    def load_in_place(self, index: int) -> dict | BrokenVideo:
+        """One video without a guard, in this process, whose random numbers augmentation draws."""
         for decoder in self.decoders:
             loaded = self._load(index, decoder)
             if not isinstance(loaded, BrokenVideo):

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sta.checkpoints import load_checkpoint
+from sta.datasets.annotations import read_annotations
 from sta.pruning import Variant
 
 from .session import build_model
@@ -38,7 +39,7 @@ def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: s
     runner = Runner(
         model=model,
         work_dir=work_dir,
-        test_dataloader=host_dataloader(config.test_dataloader),
+        test_dataloader=host_dataloader(config.test_dataloader, Path(work_dir, 'list.txt')),
         test_cfg=dict(type='TestLoop'),
         test_evaluator=dict(type='AccMetric'),
         default_scope='mmaction',
@@ -47,15 +48,24 @@ def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: s
     return 100.0 * runner.test()['acc/top1']
 
 
-def host_dataloader(settings: Any) -> dict[str, Any]:
-    """Settings of our data loader, for mmaction2's data set and decoding transforms."""
+def host_dataloader(settings: Any, list_path: Path) -> dict[str, Any]:
+    """Settings of our data loader, for mmaction2's data set and decoding transforms.
+
+    Args:
+        settings: of our data loader.
+        list_path: where the list is written again, with tabs: mmaction2 splits lines at blanks.
+    """
     ours = settings.dataset
+    entries = read_annotations(ours.ann_file)
+    lines = (f'{path}\t{label}\n' for path, label in entries)
+    list_path.write_text(''.join(lines), encoding='utf-8')
     pipeline = [
         {**step, 'type': _HOST_TRANSFORMS.get(step['type'], step['type'])} for step in ours.pipeline
     ]
     dataset = dict(
         type='VideoDataset',
-        ann_file=ours.ann_file,
+        ann_file=str(list_path),
+        delimiter='\t',
         data_prefix=ours.data_prefix,
         num_classes=ours.num_classes,
         pipeline=pipeline,

@@ -1,0 +1,84 @@
+"""What it costs to decode in a guarded process: views of your videos, with and without.
+
+python tools/benchmark_decoding.py configs/sta_vit_k400.py my_videos/
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import torch
+from mmengine.registry import init_default_scope
+
+from sta.datasets.errors import DataError
+from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
+from sta.engine.command_line import run_command
+from sta.engine.config import load_config
+from sta.engine.prediction import find_videos
+from sta.engine.session import explained
+from sta.report import print_table
+from sta.report.columns import fixed
+from sta.report.console import table_of_texts
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='whose test pipeline is run')
+    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser.add_argument('--rounds', type=int, default=5, help='default %(default)s')
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.rounds < 1:
+        raise DataError(f'--rounds must be at least 1, got {arguments.rounds}')
+    config = load_config(arguments.config)
+    init_default_scope('mmaction')
+    files = find_videos(arguments.videos)
+    with explained(f'the test pipeline of {arguments.config} cannot be built'):
+        dataset = VideoFilesDataset(files, pipeline=config.test_dataloader.dataset.pipeline)
+    cv2.setNumThreads(0)  # as in a data loading worker
+    torch.set_num_threads(1)
+    first = dataset.load(0)
+    if isinstance(first, BrokenVideo):
+        raise DataError(f'video {first.filename} cannot be used: {first.reason}')
+    ways: dict[str, Callable[[int], Any]] = {
+        'guarded': dataset.load,
+        'in the same process': dataset.load_in_place,
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(arguments.rounds):
+        for name, load in ways.items():
+            start = time.perf_counter()
+            for index in range(len(files)):
+                load(index)
+            times[name].append(1e3 * (time.perf_counter() - start) / len(files))
+    columns = {
+        'median\nms/video': fixed([statistics.median(times[name]) for name in ways], 1),
+        'fastest\nms/video': fixed([min(times[name]) for name in ways], 1),
+        'slowest\nms/video': fixed([max(times[name]) for name in ways], 1),
+    }
+    note = (
+        f'{len(files)} videos, views {tuple(first["inputs"].shape)} of '
+        f'{first["inputs"].numel() / 1e6:.0f} MB, one worker on one core.'
+    )
+    print_table(
+        table_of_texts('decoding', list(ways), list(columns), list(columns.values()), '', note)
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
