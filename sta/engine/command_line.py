@@ -49,6 +49,12 @@ def run_command(command: Callable[[], int | None]) -> int:
         where = f': {error.filename}' if error.filename else ''
         print(f'error: {error.strerror or error}{where}', file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        if not str(error).startswith('DataLoader worker'):
+            raise
+        # Its own decoding process would have been survived; most often it is memory.
+        print(f'error: {one_line(error)}; is memory short? (num_workers)', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130

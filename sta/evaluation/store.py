@@ -133,19 +133,28 @@ class ScoreStore:
             number: of the batch, unique within a session.
             videos: by place in the list.
             clips, model_s, clip_shape, views: see :class:`Stored`; of this batch alone.
+
+        Raises:
+            StoreError: it cannot be stored, as on a full disk.
         """
-        connection = self._open()
         rows = [
             (place, v.name, v.label, _blob(v.scores), v.decoder, v.reason)
             for place, v in videos.items()
         ]
-        with connection:
-            connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?)', rows)
-            if clips:
-                seconds = json.dumps([float(second) for second in model_s])
-                connection.execute('INSERT INTO batches VALUES (?,?,?)', (number, clips, seconds))
-                facts = [('clip_shape', json.dumps(list(clip_shape or ()))), ('views', str(views))]
-                connection.executemany('INSERT OR REPLACE INTO facts VALUES (?,?)', facts)
+        seconds = json.dumps([float(second) for second in model_s])
+        facts = [('clip_shape', json.dumps(list(clip_shape or ()))), ('views', str(views))]
+        try:
+            with self._open() as connection:  # one transaction
+                connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?)', rows)
+                if clips:
+                    batch = (number, clips, seconds)
+                    connection.execute('INSERT INTO batches VALUES (?,?,?)', batch)
+                    connection.executemany('INSERT OR REPLACE INTO facts VALUES (?,?)', facts)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f'scores cannot be stored in {self.folder}: {error}; what was stored is safe, the '
+                f'same command goes on from there'
+            ) from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -60,3 +63,18 @@ def test_what_a_worker_says_comes_without_its_traceback(capsys: pytest.CaptureFi
     loader = DataLoader(Broken(), num_workers=1)
     assert run_command(lambda: list(loader)) == 2
     assert capsys.readouterr().err == ('error: video a: b.mp4 cannot be decoded: moov: nothing\n')
+
+
+class Killed(Broken):
+    """A data set whose worker the system kills, as it does when memory is short."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_line(capfd: pytest.CaptureFixture) -> None:
+    loader = DataLoader(Killed(), num_workers=1)
+    assert run_command(lambda: list(loader)) == 2
+    error = capfd.readouterr().err
+    assert error.startswith('error: DataLoader worker (pid') and error.count('\n') == 1
+    assert 'is memory short? (num_workers)' in error

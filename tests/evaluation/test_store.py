@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +102,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_batch_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     add(store, 0, {0: scored('a.mp4')})
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(StoreError, match='cannot be stored in .*: NOT NULL.* is safe'):
         store.add(1, {1: scored('b.mp4'), 2: scored('c.mp4')._replace(name=None)})
     assert list(store.read().videos) == [0]
 
