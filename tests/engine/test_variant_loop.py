@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ from sta.engine import scoring, variant_loop
 from sta.engine.config import load_config
 from sta.engine.scoring import MemoryShortError, Scorer
 from sta.engine.session import build_test_runner
-from sta.engine.variant_loop import LocalPart, _gather, _timed
-from sta.evaluation import EvaluationResult, StoredVideo
+from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather, _timed
+from sta.evaluation import EvaluationResult, Stored, StoredVideo
 from tests.tools.tiny import Tiny
 
 
@@ -133,6 +134,18 @@ def test_what_all_processes_found_is_merged(monkeypatch: pytest.MonkeyPatch) -> 
     assert names == {0: 'z', 1: 'b', 2: 'c'}
     assert found.model_s.tolist() == [4.0, 6.0] and found.clips == 30
     assert (found.clip_shape, found.views) == (shape, 6)
+
+
+def test_nobody_stores_before_everybody_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two processes could share out different videos."""
+    order = []
+    nothing = Stored({}, 0, np.zeros(1), None, 0)
+    store = SimpleNamespace(read=lambda: (order.append('read'), nothing)[1])
+    loop = SimpleNamespace(store=store, variants=[None], retry_broken=False)
+    monkeypatch.setattr(dist, 'is_initialized', lambda: True)
+    monkeypatch.setattr(dist, 'barrier', lambda: order.append('barrier'))
+    assert VariantTestLoop._stored(loop) is nothing
+    assert order == ['read', 'barrier']
 
 
 def test_one_process_gathers_nothing() -> None:
