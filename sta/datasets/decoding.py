@@ -19,6 +19,8 @@ av.logging.set_level(av.logging.PANIC)
 DECODERS = ('decord', 'pyav')
 # FFmpeg takes pictures and even plain text for videos of a frame or two.
 _NO_VIDEO_FORMATS = ('tty', 'image2', 'bin', 'xbin', 'adf', 'idf', 'txd')
+# Lists of other files: what is decoded must be what the data set names.
+_PLAYLISTS = ('concat', 'hls', 'dash', 'imf', 'webm_dash_manifest', 'sdp')
 
 
 class VideoReader(Protocol):
@@ -59,6 +61,8 @@ def read_header(path: str | os.PathLike) -> VideoFacts:
         name = container.format.name
         if name in _NO_VIDEO_FORMATS or name.endswith('_pipe'):
             raise VideoError(f'it is no video but {name.removesuffix("_pipe")!r}')
+        if not set(name.split(',')).isdisjoint(_PLAYLISTS):
+            raise VideoError(f'it is no video but a list of other files ({name})')
         stream = _video_stream(container)
         context = stream.codec_context
         fps = float(stream.average_rate or 0)

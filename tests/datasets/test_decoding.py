@@ -38,6 +38,23 @@ def test_what_is_broken_is_refused_with_its_reason(name: str, decoder: str, tmp_
         assert reason in said
 
 
+@pytest.mark.parametrize(
+    'text',
+    [
+        'ffconcat version 1.0\nfile film.mp4\n',
+        '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfilm.mp4\n#EXT-X-ENDLIST\n',
+        '#EXTM3U\n#EXTINF:1,\nhttp://localhost:9/film.mp4\n',
+    ],
+)
+@pytest.mark.parametrize('name', ['list.mp4', 'list.m3u8'])
+def test_a_list_of_other_files_is_no_video(name: str, text: str, tmp_path: Path) -> None:
+    """A file from a stranger must not choose which other file or address is opened."""
+    write_movie(tmp_path / 'film.mp4')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VideoError, match='^it (is no video but a list|cannot be decoded)'):
+        open_video(tmp_path / name)
+
+
 @pytest.mark.parametrize('decoder', DECODERS)
 @pytest.mark.parametrize('num_frames', [1, 2, 40])
 def test_frames_by_number_in_any_order(decoder: str, num_frames: int, tmp_path: Path) -> None:

@@ -134,3 +134,25 @@ def test_a_process_killed_in_the_middle_of_a_transaction_loses_that_batch_only(
 def test_a_file_appears_with_its_fingerprint_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / '1.part').write_bytes(b'')  # killed before the first batch
     assert open_store(tmp_path).read().videos == {}
+
+
+def test_locks_of_others_do_not_matter(tmp_path: Path) -> None:
+    """As on a network file system whose locks outlive a killed process, or do not work at all."""
+    store = open_store(tmp_path)
+    add(store, 0, {0: scored('a.mp4')})
+    path = next(tmp_path.glob('*.sqlite'))
+    script = (
+        'import sqlite3, sys, time\n'
+        'connection = sqlite3.connect(sys.argv[1])\n'
+        'connection.execute("BEGIN EXCLUSIVE")\n'
+        'print("locked", flush=True)\n'
+        'time.sleep(60)\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', script, path], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == 'locked\n'
+        assert list(open_store(tmp_path).read().videos) == [0]
+        add(store, 1, {1: scored('b.mp4')})
+        other.kill()
+    assert list(open_store(tmp_path).read().videos) == [0, 1]

@@ -130,7 +130,10 @@ def test_half_a_batch_is_scored_with_its_old_neighbours(tiny: Tiny, tmp_path: Pa
     two, three = (('--cfg-options', f'test_dataloader.batch_size={n}') for n in (2, 3))
     folder = tmp_path / 'run'
     killed(folder, 2, lambda: evaluate(tiny, *two, '--work-dir', folder))
+    stored = num_stored(folder)
     assert evaluate(tiny, *three, '--work-dir', folder) == 0
+    made = json.loads((folder / 'results.json').read_text())['environment']
+    assert made['resumed'] == (stored if stored == NUM_VIDEOS else stored // 3 * 3)
     assert evaluate(tiny, *three, '--work-dir', tmp_path / 'whole') == 0
     same(folder, tmp_path / 'whole')
 
