@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from .errors import DataError
@@ -29,20 +30,13 @@ def in_processes(
     Raises:
         DataError: a worker process died.
     """
-    # Forked: a spawned process would import everything anew, for seconds.
-    context = get_context('fork' if hasattr(os, 'fork') else None)
     jobs = iter(jobs)
-    busy: dict[Connection, Any] = {}
+    busy: dict[Connection, BaseProcess] = {}
     try:
         for job in islice(jobs, num_workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_serve, args=(theirs, work, [ours, *busy]), daemon=True
-            )
-            process.start()
-            theirs.close()
-            busy[ours] = process
-            ours.send((job,))
+            channel, process = _start(work, busy)
+            busy[channel] = process
+            channel.send((job,))
         while busy:
             for channel in wait(list(busy)):
                 answer = channel.recv()
@@ -66,6 +60,19 @@ def in_processes(
 
 
 _NO_MORE = object()
+
+
+def _start(
+    work: Callable[[Any], Any], others: Iterable[Connection]
+) -> tuple[Connection, BaseProcess]:
+    """A worker process and the channel to it."""
+    # Forked: a spawned process would import everything anew, for seconds.
+    context = get_context('fork' if hasattr(os, 'fork') else None)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work, [ours, *others]), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
 
 
 def _serve(channel: Connection, work: Callable[[Any], Any], others: list[Connection]) -> None:

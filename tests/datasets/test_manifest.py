@@ -61,6 +61,7 @@ def test_a_line_that_was_cut_off_is_passed_over_and_mended(path, cut) -> None:
     path.write_bytes(path.read_bytes()[:-cut])
     known = Manifest(path).known
     assert known[GOOD.path] == GOOD
+    assert known.get(BROKEN.path) in (None, BROKEN)
     with Manifest(path).appending() as appended:
         appended.append(LINES[1])
     assert Manifest(path).known == {GOOD.path: GOOD, BROKEN.path: BROKEN}

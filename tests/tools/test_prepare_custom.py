@@ -103,6 +103,13 @@ def test_a_csv_with_numbers(tmp_path, lines) -> None:
     assert dataset('named').num_classes == 4
 
 
+def test_a_namesake_elsewhere_is_another_video(tmp_path) -> None:
+    write_videos(tmp_path / 'films', 'a.mp4', 'b.mp4')
+    source = write_lines(tmp_path / 'labels.csv', 'gone/a.mp4,0', 'b.mp4,1')
+    assert prepare(source, '--videos', 'films') == 0
+    assert listed(Path('out/list_videos.txt')) == [('b.mp4', 1)]
+
+
 def test_videos_outside_of_the_folder_are_taken_and_shown(tmp_path, capsys) -> None:
     write_videos(tmp_path / 'films', 'a.mp4', 'b.mp4')
     absolute = tmp_path / 'films' / 'b.mp4'

@@ -23,7 +23,7 @@ def evaluation_command(config: str, prepared: Prepared, *, defaults: Mapping[str
     """
     here = {
         'ann_file': str(prepared.outputs.list_file),
-        'data_prefix.video': str(prepared.index.folder),
+        'data_prefix.video': str(prepared.folder),
     }
     there = {'ann_file': defaults['ann_file'], 'data_prefix.video': defaults['videos']}
     options = [
@@ -63,7 +63,7 @@ model = dict(cls_head=dict(num_classes={num_classes}))
 test_dataloader = dict(
     dataset=dict(
         ann_file={os.path.abspath(prepared.outputs.list_file)!r},
-        data_prefix=dict(video={os.path.abspath(prepared.index.folder)!r}),
+        data_prefix=dict(video={os.path.abspath(prepared.folder)!r}),
         num_classes={num_classes},
         classes={classes!r},
     )

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from .prepare import Settings
+from .scanning import ScanSettings
 
 
 def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
@@ -61,11 +62,13 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     Raises:
         DataError: a number out of range.
     """
-    return Settings(
-        scan=not arguments.no_scan,
+    scan = ScanSettings(
         num_workers=arguments.workers,
         full_decode=arguments.full_decode,
         time_limit_s=arguments.time_limit,
+    )
+    return Settings(
+        scan=None if arguments.no_scan else scan,
         keep_broken=arguments.keep_broken,
         force=arguments.force,
     )

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..annotations import Annotation
 from ..errors import DataError
-from ..manifest import Manifest, ManifestLine
-from ..scan import VideoScan, check_settings, scan_videos
-from ..scan_progress import ScanProgress
 from .folder_index import FolderIndex
 from .matching import Matched, match_files
 from .outputs import Outputs
+from .scanning import ScanResult, ScanSettings, scan_into_manifest
 from .wanted import Annotations, Excluded
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to scan and what to write.
+    """What to do with videos.
 
     Attributes:
-        scan: False writes the list without looking into the videos.
-        num_workers, full_decode, time_limit_s: see :func:`scan_videos`.
+        scan: how to look into them; None does not.
         keep_broken: leave videos in the list that no decoder can decode.
         force: write files of an earlier run anew.
-
-    Raises:
-        DataError: a number out of range.
     """
 
-    scan: bool = True
-    num_workers: int = 1
-    full_decode: bool = False
-    time_limit_s: float = 60.0
+    scan: ScanSettings | None = ScanSettings()
     keep_broken: bool = False
     force: bool = False
-
-    def __post_init__(self) -> None:
-        check_settings(self.num_workers, self.time_limit_s)
 
 
 @dataclass(frozen=True)
@@ -49,30 +34,22 @@ class Prepared:
     """What has been done.
 
     Attributes:
-        annotations, matched, outputs, settings: what it was made from.
-        index: of the folder of the videos.
+        annotations, settings, outputs: what it was made from, how, and whereto.
+        folder: of the videos.
+        matched: videos and their files.
+        scan: what was found in the files; empty without a scan.
         listed: videos in the list.
         excluded: those that are not, with reasons.
-        scans: by path; empty without a scan.
-        num_reused: scans of an earlier run.
-        scan_s: seconds the scan took.
     """
 
     annotations: Annotations
-    matched: Matched
-    outputs: Outputs
     settings: Settings
-    index: FolderIndex
+    outputs: Outputs
+    folder: Path
+    matched: Matched
+    scan: ScanResult
     listed: tuple[Annotation, ...]
     excluded: tuple[Excluded, ...]
-    scans: Mapping[str, VideoScan]
-    num_reused: int
-    scan_s: float
-
-    @property
-    def broken(self) -> list[VideoScan]:
-        """Videos that no decoder can decode."""
-        return [scan for scan in self.scans.values() if scan.broken]
 
 
 def prepare(
@@ -82,83 +59,39 @@ def prepare(
 
     Raises:
         DataError: no video is found or none can be decoded, files of an earlier run, a path that
-            cannot stand in a list, numbers out of range.
+            cannot stand in a list, a worker process died.
     """
     matched = match_files(annotations, index)
     outputs.open(force=settings.force)
     outputs.check(matched.found)
-    start = time.perf_counter()
-    scans, num_reused = _scan(annotations, matched, index, outputs, settings)
-    scan_s = time.perf_counter() - start
-    broken = [video for video in matched.found if video.path in scans and scans[video.path].broken]
-    if len(broken) == len(matched.found):
-        first = broken[0].path
-        raise DataError(
-            f'none of the {len(broken)} videos can be decoded, e.g. {index.folder / first}: '
-            f'{scans[first].reason}'
+    scan = ScanResult()
+    if settings.scan is not None:
+        scan = scan_into_manifest(
+            matched.found,
+            annotations.class_names,
+            folder=index.folder,
+            manifest_file=outputs.manifest_file,
+            settings=settings.scan,
         )
-    left_out = set() if settings.keep_broken else {video.path for video in broken}
-    listed = tuple(video for video in matched.found if video.path not in left_out)
-    excluded = (
-        *annotations.excluded,
-        *matched.missing,
-        *(Excluded(*v, scans[v.path].reason) for v in broken if v.path in left_out),
-    )
+    listed, broken = _without_broken(matched, scan, index.folder, keep=settings.keep_broken)
+    excluded = (*annotations.excluded, *matched.missing, *broken)
     outputs.write_excluded(excluded)
     outputs.write_list(listed)
-    return Prepared(
-        annotations,
-        matched,
-        outputs,
-        settings,
-        index,
-        listed=listed,
-        excluded=excluded,
-        scans=scans,
-        num_reused=num_reused,
-        scan_s=scan_s,
-    )
+    return Prepared(annotations, settings, outputs, index.folder, matched, scan, listed, excluded)
 
 
-def _scan(
-    annotations: Annotations,
-    matched: Matched,
-    index: FolderIndex,
-    outputs: Outputs,
-    settings: Settings,
-) -> tuple[dict[str, VideoScan], int]:
-    """Scans by path, all of them in the manifest, and how many were there before."""
-    if not settings.scan:
-        return {}, 0
-    manifest = Manifest(outputs.manifest_file)
-    labels = dict(matched.found)
-    lines: dict[str, ManifestLine] = {}
-    num_reused = 0
-    scanned = scan_videos(
-        index.folder,
-        labels,
-        num_workers=min(settings.num_workers, len(labels)),
-        full_decode=settings.full_decode,
-        time_limit_s=settings.time_limit_s,
-        known=manifest.known,
-    )
-    progress = ScanProgress(num_videos=len(labels))
-    try:
-        # Closed at once on an interrupt: the workers end with it.
-        with closing(scanned), manifest.appending() as appended, progress:
-            for scan, reused in scanned:
-                label = labels[scan.path]
-                lines[scan.path] = ManifestLine(label, annotations.class_names[label], scan)
-                num_reused += reused
-                if not reused:
-                    appended.append(lines[scan.path])
-                progress.advance(broken=scan.broken)
-    except KeyboardInterrupt:
-        print(
-            f'{len(lines)} of {len(labels)} videos are in {manifest.path}: the same command goes '
-            f'on from here',
-            file=sys.stderr,
+def _without_broken(
+    matched: Matched, scan: ScanResult, folder: Path, *, keep: bool
+) -> tuple[tuple[Annotation, ...], tuple[Excluded, ...]]:
+    """Videos for the list, and those that are left out of it."""
+    reasons = {video.path: video.reason for video in scan.broken}
+    if len(reasons) == len(matched.found):
+        path, reason = next(iter(reasons.items()))
+        raise DataError(
+            f'none of the {len(reasons)} videos can be decoded, e.g. {folder / path}: {reason}'
         )
-        raise
-    manifest.replace(lines[path] for path in labels)
-    return {path: lines[path].scan for path in labels}, num_reused
+    if keep:
+        return matched.found, ()
+    listed = tuple(video for video in matched.found if video.path not in reasons)
+    broken = tuple(Excluded(*v, reasons[v.path]) for v in matched.found if v.path in reasons)
+    return listed, broken

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .matching import MISSING
 from .prepare import Prepared
+from .scanning import ScanResult
 from .wanted import count
 
 
@@ -29,64 +30,64 @@ def _found(prepared: Prepared) -> Iterator[str]:
     wanted = len(annotations.wanted) + len(annotations.excluded)
     yield (
         f'{annotations.source}: {count(wanted, "video")}, {len(matched.found):,} found in '
-        f'{prepared.index.folder}'
+        f'{prepared.folder}'
     )
     yield from annotations.notes
     for video in annotations.excluded[:1]:
         number = count(len(annotations.excluded), 'video')
         yield f'{number} with contradicting labels, e.g. {video.path}: {video.reason}'
-    missing = [video for video in matched.missing if video.reason == MISSING]
-    if missing:
-        yield f'{count(len(missing), "video")} missing, e.g. {missing[0].path}'
-    for video in matched.missing:
-        if video.reason != MISSING:
-            yield f'{video.path} is left out: {video.reason}'
-            break
-    if matched.chosen:
-        taken, left = matched.chosen[0]
-        yield (
-            f'{count(len(matched.chosen), "video")} with several files, e.g. {taken}, which was '
-            f'taken, and {left}'
-        )
-    if matched.unnamed:
-        number = count(len(matched.unnamed), 'file')
-        yield f'{number} in the folder named by no annotation, e.g. {matched.unnamed[0]}'
-    if matched.outside:
-        number = count(len(matched.outside), 'video')
-        yield f'{number} outside of the folder, e.g. {matched.outside[0]}'
+    missing = [video.path for video in matched.missing if video.reason == MISSING]
+    doubled = [video.path for video in matched.missing if video.reason != MISSING]
+    chosen = [f'{taken}, which was taken, and {left}' for taken, left in matched.chosen]
+    yield from _example(missing, 'video', 'missing')
+    yield from _example(doubled, 'video', 'left out because another line names the same file')
+    yield from _example(chosen, 'video', 'with several files')
+    yield from _example(matched.unnamed, 'file', 'in the folder named by no annotation')
+    yield from _example(matched.outside, 'video', 'outside of the folder')
+
+
+def _example(names: Sequence[str], one: str, what: str) -> Iterator[str]:
+    if names:
+        yield f'{count(len(names), one)} {what}, e.g. {names[0]}'
 
 
 def _scanned(prepared: Prepared) -> Iterator[str]:
-    if not prepared.settings.scan:
+    settings, scan = prepared.settings.scan, prepared.scan
+    if settings is None:
         yield 'not scanned: broken videos, if any, are in the list'
         return
-    scans = prepared.scans.values()
-    how = 'every frame' if prepared.settings.full_decode else 'first, middle and last frame'
-    fresh = len(scans) - prepared.num_reused
-    rate = f' ({fresh / prepared.scan_s:.1f} videos/s)' if fresh else ''
+    how = 'every frame' if settings.full_decode else 'first, middle and last frame'
+    fresh = len(scan.videos) - scan.num_reused
+    rate = f' ({fresh / scan.seconds:.1f} videos/s)' if fresh else ''
     yield (
-        f'scanned {count(fresh, "video")} in {prepared.scan_s:.0f} s{rate}, {how} of each; '
-        f'{prepared.num_reused:,} known from the manifest'
+        f'scanned {count(fresh, "video")} in {scan.seconds:.0f} s{rate}, {how} of each; '
+        f'{scan.num_reused:,} known from the manifest'
     )
-    frames = sorted(scan.frames for scan in scans if not scan.broken)
-    [(size, number)] = Counter((s.width, s.height) for s in scans if not s.broken).most_common(1)
+    good = [video for video in scan.videos.values() if not video.broken]
+    frames = sorted(video.frames for video in good)
+    [(size, number)] = Counter((video.width, video.height) for video in good).most_common(1)
     yield (
         f'{frames[0]} to {frames[-1]} frames, median {frames[len(frames) // 2]}; most often '
-        f'{size[0]} x {size[1]} pixels ({number:,} of {count(len(frames), "video")})'
+        f'{size[0]} x {size[1]} pixels ({number:,} of {count(len(good), "video")})'
     )
-    by_pyav = [scan for scan in scans if scan.decoder == 'pyav']
-    if by_pyav:
-        yield (
-            f'{count(len(by_pyav), "video")} decoded by PyAV only, e.g. {by_pyav[0].path}: '
-            f'{by_pyav[0].reason}'
-        )
-    # Numbers in reasons differ from video to video; what is wrong does not.
-    kinds = Counter(re.sub(r'\d+', 'N', scan.reason) for scan in prepared.broken)
-    for kind, number in kinds.most_common(5):
-        example = next(s for s in prepared.broken if re.sub(r'\d+', 'N', s.reason) == kind)
-        yield f'{count(number, "video")} broken, e.g. {example.path}: {example.reason}'
-    if len(kinds) > 5:
-        yield f'{len(prepared.broken) - sum(n for _, n in kinds.most_common(5)):,} broken otherwise'
+    by_pyav = [f'{video.path}: {video.reason}' for video in good if video.decoder == 'pyav']
+    yield from _example(by_pyav, 'video', 'decoded by PyAV only')
+    yield from _broken(scan)
+
+
+def _broken(scan: ScanResult) -> Iterator[str]:
+    """Broken videos by what is wrong, the most frequent first."""
+    kinds: dict[str, list[str]] = {}
+    for video in scan.broken:
+        # Numbers in reasons differ from video to video; what is wrong does not.
+        kind = re.sub(r'\d+', 'N', video.reason)
+        kinds.setdefault(kind, []).append(f'{video.path}: {video.reason}')
+    frequent = sorted(kinds.values(), key=len, reverse=True)
+    for examples in frequent[:5]:
+        yield from _example(examples, 'video', 'broken')
+    others = sum(map(len, frequent[5:]))
+    if others:
+        yield f'{count(others, "video")} broken otherwise'
 
 
 def _written(prepared: Prepared) -> Iterator[str]:
@@ -100,7 +101,7 @@ def _written(prepared: Prepared) -> Iterator[str]:
     if prepared.excluded:
         number = count(len(prepared.excluded), 'video')
         yield f'wrote {outputs.excluded_file}: {number} not in the list, with reasons'
-    if prepared.settings.scan:
+    if prepared.settings.scan is not None:
         kept = ' (the broken are in the list, too: --keep-broken)'
-        kept = kept if prepared.settings.keep_broken and prepared.broken else ''
+        kept = kept if prepared.settings.keep_broken and prepared.scan.broken else ''
         yield f'wrote {outputs.manifest_file}: frames, size, codec and decoder of each video{kept}'

@@ -38,6 +38,11 @@ class TestKinetics:
         found = self.read(tmp_path, header, 'zumba,a,7,17', 'zumba,a,20,30', 'zumba,a,7,17')
         assert [video.stems for video in found] == [('a_000007_000017',), ('a_000020_000030',)]
 
+    def test_a_row_that_stands_twice_is_one_segment(self, tmp_path) -> None:
+        header = 'label,youtube_id,time_start,time_end'
+        [video] = self.read(tmp_path, header, 'zumba,a,7,17', 'zumba,a,7,17')
+        assert video.stems == ('a_000007_000017', 'a')
+
     def test_order_of_columns_marks_and_line_ends(self, tmp_path) -> None:
         text = '\ufeffSplit,time_end,time_start,youtube_id,label\r\nval,9,0,x,"zumba"\r\n\r\n'
         [video] = read_kinetics400(write(tmp_path, text)).wanted

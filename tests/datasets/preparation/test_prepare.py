@@ -13,6 +13,7 @@ from sta.datasets.preparation.folder_index import FolderIndex
 from sta.datasets.preparation.matching import Matched, match_files
 from sta.datasets.preparation.outputs import Outputs
 from sta.datasets.preparation.prepare import Prepared, Settings
+from sta.datasets.preparation.scanning import ScanResult
 from sta.datasets.preparation.summary import describe
 from sta.datasets.preparation.wanted import Annotations, Excluded, Wanted
 from sta.datasets.scan import VideoScan
@@ -20,21 +21,21 @@ from sta.datasets.scan import VideoScan
 DEFAULTS = {'ann_file': 'data/x/x_list_videos.txt', 'videos': 'data/x/videos'}
 
 
-def prepared(scans: list[VideoScan], *, folder: str = '.', out: str = 'out', **more) -> Prepared:
+def prepared(
+    scans: list[VideoScan], *, folder: str = '.', out: str = 'out', num_reused: int = 0, **more
+) -> Prepared:
     videos = tuple(Annotation(scan.path, i % 2) for i, scan in enumerate(scans))
     wanted = tuple(Wanted(path, label) for path, label in videos)
     good = tuple(v for v, scan in zip(videos, scans) if not scan.broken)
     facts = dict(
         annotations=Annotations('val.csv', ('run', 'sit'), wanted),
-        matched=Matched(videos, (), (), (), ()),
-        outputs=Outputs(Path(out), 'x_'),
         settings=Settings(),
-        index=FolderIndex(folder),
+        outputs=Outputs(Path(out), 'x_'),
+        folder=Path(folder),
+        matched=Matched(videos, (), (), (), ()),
+        scan=ScanResult({scan.path: scan for scan in scans}, num_reused, seconds=2.0),
         listed=good,
         excluded=(),
-        scans={scan.path: scan for scan in scans},
-        num_reused=0,
-        scan_s=2.0,
     )
     return Prepared(**{**facts, **more})
 
@@ -58,7 +59,7 @@ def test_more_kinds_than_are_named() -> None:
     scans = [good('a')] + [VideoScan(f'{k}', reason='x' * k) for k in range(1, 8)]
     lines = describe(prepared(scans))
     assert sum('broken, e.g.' in line for line in lines) == 5
-    assert '2 broken otherwise' in lines
+    assert '2 videos broken otherwise' in lines
 
 
 def test_the_second_decoder_and_the_larger_size() -> None:
@@ -82,7 +83,7 @@ def test_what_was_left_out_is_said() -> None:
     )
     lines = describe(prepared([good('a')], matched=matched, num_reused=1))
     assert '1 video missing, e.g. m' in lines
-    assert 'd is left out: another line names the same file' in lines
+    assert '1 video left out because another line names the same file, e.g. d' in lines
     assert '1 video with several files, e.g. a, which was taken, and b/a' in lines
     assert '2 files in the folder named by no annotation, e.g. u\\udcff.mp4' in lines
     assert '1 video outside of the folder, e.g. ../o.mp4' in lines
