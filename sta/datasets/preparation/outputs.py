@@ -1,0 +1,122 @@
+"""The files that a preparation writes, each whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..annotations import Annotation, read_annotations
+from ..errors import DataError
+from .wanted import Excluded
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Names of the files.
+
+    Attributes:
+        folder: where they go.
+        prefix: what their names begin with, e.g. 'kinetics400_val_'.
+        more: further files that are written beside them, as a config.
+    """
+
+    folder: Path
+    prefix: str = ''
+    more: tuple[str, ...] = ()
+
+    @property
+    def list_file(self) -> Path:
+        """'path label' lines, see :func:`read_annotations`."""
+        return self.folder / f'{self.prefix}list_videos.txt'
+
+    @property
+    def excluded_file(self) -> Path:
+        """Csv: path, label, reason."""
+        return self.folder / f'{self.prefix}excluded.csv'
+
+    @property
+    def manifest_file(self) -> Path:
+        """Csv, see :class:`sta.datasets.manifest.Manifest`."""
+        return self.folder / f'{self.prefix}manifest.csv'
+
+    def refuse_loss(self, *, force: bool) -> None:
+        """What an earlier run has written must not be lost by mistake.
+
+        Raises:
+            DataError: the folder is a file, or holds a list and ``force`` is False.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DataError(f'--out {self.folder} is a file, not a folder')
+        old = [self.list_file, self.excluded_file, *(self.folder / name for name in self.more)]
+        there = next((path for path in old if path.exists()), None)
+        if there is not None and not force:
+            raise DataError(
+                f'{there} is there from an earlier run: --force writes it anew (what the manifest '
+                f'knows is not scanned again), another --out keeps it'
+            )
+
+    def open(self, *, force: bool) -> None:
+        """Make the folder; see :meth:`refuse_loss`."""
+        self.refuse_loss(force=force)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def check(self, videos: Sequence[Annotation]) -> None:
+        """Try whether all paths can stand in a list.
+
+        Raises:
+            DataError: one is read back as something else; names it.
+        """
+        trial = self.folder / f'.{self.prefix}list.{os.getpid()}.part'
+        try:
+            if _is_read_back(videos, trial):
+                return
+            for video in videos:
+                if not _is_read_back([video], trial):
+                    raise DataError(
+                        f'the name of the video {video.path!r} cannot stand in a list of lines: '
+                        f'rename it (UTF-8, no line ends, no quotation marks or blanks around it)'
+                    )
+        finally:
+            trial.unlink(missing_ok=True)
+
+    def write_list(self, videos: Sequence[Annotation]) -> None:
+        """Write 'path label' lines."""
+        write_whole(self.list_file, _lines(videos))
+
+    def write_excluded(self, videos: Iterable[Excluded]) -> None:
+        """Write the csv of what is not in the list."""
+        text = io.StringIO(newline='')
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerow(Excluded._fields)
+        writer.writerows(videos)
+        write_whole(self.excluded_file, text.getvalue())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write UTF-8 under a name of its own and rename it: no reader ever sees half of it."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        _write(temporary, text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode('utf-8'))
+
+
+def _lines(videos: Iterable[Annotation]) -> str:
+    return ''.join(f'{path} {label}\n' for path, label in videos)
+
+
+def _is_read_back(videos: Sequence[Annotation], trial: Path) -> bool:
+    try:
+        _write(trial, _lines(videos))
+        return read_annotations(trial) == list(videos)
+    except (DataError, UnicodeEncodeError):
+        return False

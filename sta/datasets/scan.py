@@ -1,0 +1,183 @@
+"""Look into many videos: frames, size, codec, and whether they can be decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .decoding import DECODERS, VideoFacts, open_video, read_header
+from .errors import DataError
+from .guard import Guard, GuardError
+from .video_file import VideoError, check_file
+from .workers import in_processes
+
+
+class VideoScan(NamedTuple):
+    """What is known of a video.
+
+    Attributes:
+        path: relative to the folder of the videos, or absolute.
+        bytes: size of the file.
+        mtime: when it was changed, in seconds since 1970.
+        frames: how many; 0 where unknown.
+        width, height: of an upright frame in pixels; 0 where unknown.
+        fps: average frames per second; 0 where unknown.
+        codec: FFmpeg's name.
+        decoder: the first that could decode it, 'decord' or 'pyav'; '' where none could.
+        reason: why the decoders before that one could not.
+        decoded: frames that were decoded to find out.
+    """
+
+    path: str
+    bytes: int = 0
+    mtime: float = 0.0
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    codec: str = ''
+    decoder: str = ''
+    reason: str = ''
+    decoded: int = 0
+
+    @property
+    def broken(self) -> bool:
+        """No decoder could decode it."""
+        return not self.decoder
+
+
+class Scanned(NamedTuple):
+    """A scan, and whether it is one of an earlier time."""
+
+    scan: VideoScan
+    reused: bool
+
+
+def scan_videos(
+    folder: str | os.PathLike,
+    paths: Iterable[str],
+    *,
+    num_workers: int = 1,
+    full_decode: bool = False,
+    time_limit_s: float = 60.0,
+    known: Mapping[str, VideoScan] | None = None,
+) -> Iterator[Scanned]:
+    """Scan videos in parallel, in the order in which they are done.
+
+    Args:
+        folder: what relative paths are relative to.
+        paths: the videos.
+        num_workers: processes; each decodes in one more, which may hang or crash.
+        full_decode: decode every frame; else the first, the middle and the last.
+        time_limit_s: seconds a decoder may take for a video.
+        known: scans of an earlier time by path; one is used again if it found the video good, as
+            thoroughly, and size and time of the file are still the same.
+
+    Raises:
+        DataError: a number out of range, or a worker process died.
+    """
+    check_settings(num_workers, time_limit_s)
+    scanner = _Scanner(Path(folder), full_decode=full_decode, time_limit_s=time_limit_s)
+    jobs = ((path, (known or {}).get(path)) for path in paths)
+    return in_processes(scanner, jobs, num_workers=num_workers)
+
+
+def check_settings(num_workers: int, time_limit_s: float) -> None:
+    """Refuse numbers with which nothing can be scanned.
+
+    Raises:
+        DataError: names the number.
+    """
+    if num_workers < 1:
+        raise DataError(f'the number of workers must be at least 1, got {num_workers}')
+    if not 0 < time_limit_s < float('inf'):
+        raise DataError(f'the time limit must be a positive number of seconds, got {time_limit_s}')
+
+
+class _Scanner:
+    """Scans one video after the other, in a worker process."""
+
+    def __init__(self, folder: Path, *, full_decode: bool, time_limit_s: float) -> None:
+        self._folder, self._full_decode = folder, full_decode
+        self._guard = Guard(_guarded, time_limit_s=time_limit_s)
+
+    def __call__(self, job: tuple[str, VideoScan | None]) -> Scanned:
+        path, known = job
+        file = self._folder / path
+        scan = _from_disk(path, file)
+        if known is not None and self._still_holds(known, scan):
+            return Scanned(known, reused=True)
+        try:
+            check_file(file)
+        except VideoError as error:
+            return Scanned(scan._replace(reason=str(error)), reused=False)
+        return Scanned(self._scan(file, scan), reused=False)
+
+    def _still_holds(self, known: VideoScan, scan: VideoScan) -> bool:
+        unchanged = (known.bytes, known.mtime) == (scan.bytes, scan.mtime)
+        # A broken one is looked at again: it may have been the disk, or too short a time limit.
+        return unchanged and not known.broken and known.decoded >= self._num_wanted(known.frames)
+
+    def _num_wanted(self, num_frames: int) -> int:
+        return num_frames if self._full_decode else len(_samples(num_frames))
+
+    def _scan(self, file: Path, scan: VideoScan) -> VideoScan:
+        facts = self._guarded('header', file)
+        if isinstance(facts, str):
+            return scan._replace(reason=facts)
+        scan = scan._replace(**facts._asdict())
+        reasons: list[str] = []
+        for decoder in DECODERS:
+            frames = self._guarded('decode', file, decoder, self._full_decode)
+            if not isinstance(frames, str):
+                return scan._replace(
+                    frames=frames,
+                    decoder=decoder,
+                    reason='; '.join(reasons),
+                    decoded=self._num_wanted(frames),
+                )
+            if frames not in reasons:
+                reasons.append(frames)
+        return scan._replace(reason='; '.join(reasons))
+
+    def _guarded(self, *call: object) -> VideoFacts | int | str:
+        """What was found, or the reason why nothing was, as text."""
+        try:
+            return self._guard(*call)
+        except GuardError as error:
+            return str(error)
+
+
+def _from_disk(path: str, file: Path) -> VideoScan:
+    try:
+        status = os.stat(file)
+    except OSError:  # check_file says why
+        return VideoScan(path)
+    return VideoScan(path, bytes=status.st_size, mtime=status.st_mtime)
+
+
+def _samples(num_frames: int) -> list[int]:
+    """First, middle and last frame, each once."""
+    return sorted({0, num_frames // 2, num_frames - 1})
+
+
+def _guarded(what: str, file: Path, *more: object) -> VideoFacts | int | str:
+    try:
+        return read_header(file) if what == 'header' else _decode(file, *more)
+    except VideoError as error:
+        return str(error)
+    except Exception as error:  # damaged files surprise libraries in any way
+        lines = str(error).strip().splitlines() or ['']
+        return f'{type(error).__name__}: {lines[0][:200]}'
+
+
+def _decode(file: Path, decoder: str, full_decode: bool) -> int:
+    """Number of frames, after decoding all or some."""
+    reader = open_video(file, decoder=decoder)
+    if full_decode:
+        reader.decode_all()
+    else:
+        reader.frames(_samples(len(reader)))
+    return len(reader)

@@ -1,0 +1,62 @@
+"""Turn the json files of Something-Something V2 into a list, and look into the videos (docs/data.md).
+
+python tools/prepare_ssv2.py --labels labels.json --annotations validation.json --videos data/sthv2/videos
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sta.datasets.preparation.evaluation_command import evaluation_command
+from sta.datasets.preparation.folder_index import FolderIndex
+from sta.datasets.preparation.options import add_options, settings_of
+from sta.datasets.preparation.outputs import Outputs
+from sta.datasets.preparation.prepare import prepare
+from sta.datasets.preparation.ssv2 import read_ssv2
+from sta.datasets.preparation.summary import describe
+from sta.engine.command_line import run_command
+
+CONFIG = 'configs/sta_vit_ssv2.py'
+DEFAULTS = {'ann_file': 'data/sthv2/sthv2_val_list_videos.txt', 'videos': 'data/sthv2/videos'}
+OFFICIAL = '{listed:,} videos are listed; the validation split has 24,777'
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--labels', required=True, metavar='JSON', help='labels.json')
+    parser.add_argument(
+        '--annotations',
+        required=True,
+        metavar='JSON',
+        help='validation.json; or a list of "path label" lines',
+    )
+    parser.add_argument('--videos', required=True, metavar='FOLDER', help='of ID.webm or ID.mp4')
+    parser.add_argument(
+        '--split', choices=('val', 'train'), default='val', help='for the names of the files'
+    )
+    add_options(parser, out='data/sthv2')
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    settings = settings_of(arguments)
+    outputs = Outputs(arguments.out, f'sthv2_{arguments.split}_')
+    outputs.refuse_loss(force=settings.force)
+    annotations = read_ssv2(arguments.annotations, arguments.labels)
+    prepared = prepare(annotations, FolderIndex(arguments.videos), outputs, settings)
+    official = OFFICIAL.format(listed=len(prepared.listed)) if arguments.split == 'val' else ''
+    print(f'{arguments.labels}: its 174 classes are the official ones')
+    print('\n'.join(describe(prepared, official=official)))
+    print(f'next: {evaluation_command(CONFIG, prepared, defaults=DEFAULTS)}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
