@@ -30,6 +30,7 @@ from sta.report import (
     write_results,
 )
 from sta.report.classes import write_classes
+from sta.report.page import write_page
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -116,7 +117,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
 def write_everything(
     result: EvaluationResult, folder: Path, arguments: argparse.Namespace, command: str
 ) -> list[Path]:
-    """Results, classes and plot; results.json, which marks a run as finished, at the very end."""
+    """All files; results.json marks a run as finished and comes last but for the page of it."""
     figure = plot_accuracy_vs_gflops(
         summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
     )
@@ -130,7 +131,7 @@ def write_everything(
         config=arguments.config,
         checkpoint=arguments.checkpoint or '',
     )
-    return [*tables.values(), classes, *plots]
+    return [*tables.values(), classes, *plots, write_page(folder)]
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:

@@ -59,6 +59,7 @@ PACKAGES = (
     Package('safetensors', 'safetensors', '>=0.4'),
     Package('rich', 'rich', '>=13'),
     Package('matplotlib', 'matplotlib', '>=3.7'),
+    Package('Jinja2', 'jinja2', '>=3.0'),
     Package('scipy', 'scipy', '>=1.11'),
     Package('importlib_metadata', 'importlib_metadata'),
 )

@@ -41,6 +41,7 @@ def json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mappi
         'units': GFLOP_NOTE,
         'variants': variants,
         'rows': rows,
+        'note': footer(result),
         'left_out': left_out,
     }
     return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'

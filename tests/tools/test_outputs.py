@@ -21,6 +21,7 @@ FILES = {
     'accuracy_vs_gflops.png',
     'accuracy_vs_gflops.svg',
     'classes.csv',
+    'report.html',
     'results.csv',
     'results.json',
     'results.md',

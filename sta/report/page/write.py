@@ -1,0 +1,168 @@
+"""Put the page together from what an evaluation left in its folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+
+from sta.evaluation import compare_classes
+
+from ..atomic import write_text
+from ..classes import numbered_names, plot_class_changes
+from ..columns import COLUMNS
+from ..plot import plot_accuracy_vs_gflops
+from ..results_folder import choose_pair, read_run
+from .evaluation import Evaluation, read_evaluation
+from .pictures import Picture, inline_png, inline_svg, plot_accuracy_vs_throughput
+
+PAGE = 'report.html'
+MOST_LEFT_OUT = 200
+
+
+class Table(NamedTuple):
+    """A table that can be sorted.
+
+    Attributes:
+        caption: above it.
+        heads: of the columns.
+        lines: a row name and texts of numbers each.
+    """
+
+    caption: str
+    heads: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+
+
+def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
+    """Write report.html: one file that needs no network.
+
+    Args:
+        folder: with results.json, scores.npz and classes.csv, as tools/test.py writes them.
+        pictures: PNG files to show as examples.
+
+    Returns:
+        Its path.
+
+    Raises:
+        DataError: the folder holds no results, or damaged ones.
+        OSError: a picture cannot be read, or the page not be written.
+    """
+    folder = Path(folder)
+    found = read_evaluation(folder)
+    template = (resources.files(__package__) / 'template.html').read_text('utf-8')
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template).render(
+        title=Path(str(found.facts['config'])).stem,
+        facts=found.facts,
+        summary=summary_of(found),
+        results=results_table(found),
+        note=found.note,
+        plots=_plots(found, folder),
+        examples=[_example(path) for path in pictures],
+        classes=classes_table(folder / 'classes.csv'),
+        left_out=found.left_out[:MOST_LEFT_OUT],
+        num_left_out=len(found.left_out),
+        settings=_flat({s['name']: _without_name(s) for s in found.settings}),
+        environment=_flat({k: v for k, v in found.facts.items() if k != 'command'}),
+    )
+    write_text(folder / PAGE, page + '\n')
+    return folder / PAGE
+
+
+def summary_of(found: Evaluation) -> str:
+    """What the best saving within a point of no pruning is, in a sentence; '' if nothing is."""
+    unpruned = next((row for row in found.rows if not row.pruner), None)
+    close = [
+        row
+        for row in found.rows
+        if row.pruner and row.top1_change is not None and row.top1_change > -1.0
+    ]
+    if unpruned is None or not close:
+        return ''
+    best = max(close, key=lambda row: row.reduction_percent)
+    return (
+        f'{best.name} saves {best.reduction_percent:.1f} % of the GFLOPs at '
+        f'{best.top1_percent:.2f} % top-1, {best.top1_change:+.2f} points against no pruning '
+        f'({unpruned.top1_percent:.2f} %): the largest saving among the variants that lose less '
+        f'than a point.'
+    )
+
+
+def results_table(found: Evaluation) -> Table:
+    """The table of the screen."""
+    cells = [column.cells(found.rows) for column in COLUMNS]
+    names = [row.name for row in found.rows]
+    heads = ('variant', *(column.heading for column in COLUMNS))
+    return Table('Accuracy and cost', heads, tuple(zip(names, *cells, strict=True)))
+
+
+def classes_table(path: Path) -> Table | None:
+    """Top-1 of every class; None where there is no classes.csv."""
+    if not path.is_file():
+        return None
+    with path.open(encoding='utf-8', newline='') as file:
+        heads, *lines = csv.reader(file)
+    shown = [(name, videos, *map(_one_decimal, cells)) for _, name, videos, *cells in lines]
+    variants = (head.partition(':')[2] for head in heads[3:])
+    return Table('Top-1 by class (%)', ('class', 'videos', *variants), tuple(shown))
+
+
+def _plots(found: Evaluation, folder: Path) -> list[Picture]:
+    figure = plot_accuracy_vs_gflops(found.rows, num_videos=found.facts['num_videos'])
+    plots = [_plot(figure, 'Accuracy against GFLOPs')]
+    if all(row.clips_per_s > 0 for row in found.rows):
+        speed = plot_accuracy_vs_throughput(found.rows, hardware=str(found.facts['hardware']))
+        plots.append(_plot(speed, 'Accuracy against throughput of the model alone'))
+    run = read_run(folder)
+    if len(run.scores.variants) > 1:
+        first, second = choose_pair(run)
+        names = _class_names(folder / 'classes.csv', run.scores.scores.shape[2])
+        comparison = compare_classes(
+            run.scores.scores[first],
+            run.scores.scores[second],
+            run.scores.labels,
+            variants=(run.scores.variants[first], run.scores.variants[second]),
+            class_names=names,
+        )
+        plots.append(_plot(plot_class_changes(comparison), 'Classes that changed most'))
+    return plots
+
+
+def _plot(figure: Any, caption: str) -> Picture:
+    return Picture(inline_svg(figure, caption), caption)
+
+
+def _example(path: Path) -> Picture:
+    return Picture(inline_png(path, escape(path.stem)), path.stem)
+
+
+def _class_names(path: Path, num_classes: int) -> tuple[str, ...]:
+    table = classes_table(path)
+    names = tuple(line[0] for line in table.lines) if table else ()
+    return names if len(names) == num_classes else numbered_names(num_classes)
+
+
+def _one_decimal(cell: str) -> str:
+    return f'{float(cell):.1f}' if cell else 'n/a'
+
+
+def _without_name(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != 'name'}
+
+
+def _flat(facts: dict[str, Any], before: str = '') -> list[tuple[str, str]]:
+    """Nested facts as lines: 'versions, torch' and its value."""
+    lines: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = f'{before}{key}'.replace('_', ' ')
+        if isinstance(value, dict) and value:
+            lines += _flat(value, f'{name}, ')
+        elif value is not None:
+            lines.append((name, f'{value:.3g}' if isinstance(value, float) else str(value)))
+    return lines

@@ -1,0 +1,188 @@
+"""The page: one file, every number of the table, nothing that a name could smuggle in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from sta.datasets.errors import DataError
+from sta.evaluation import EvaluationResult, LeftOut, summarise
+from sta.pruning import Variant
+from sta.report import write_results
+from sta.report.classes import write_classes
+from sta.report.columns import COLUMNS
+from sta.report.page import write_page
+from sta.report.page.evaluation import read_evaluation
+from sta.report.page.write import summary_of
+from tests.report.example import cost, result, scored
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+NASTY = '<script>alert("x")</script>&amp;{{ 7*7 }}'
+
+
+def evaluated(folder: Path, found: EvaluationResult) -> Path:
+    write_classes(found, folder, [f'class <b>{i}</b>' for i in range(10)])
+    write_results(found, folder, command='python tools/test.py c.py', config='c.py', checkpoint='w')
+    return folder
+
+
+class Cells(HTMLParser):
+    """Texts of table cells, and names of elements, as a browser would find them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append(tag)
+        self.links += [v for k, v in attrs if k in ('src', 'href', 'xlink:href', 'srcset')]
+        if tag in ('td', 'th'):
+            self._inside = True
+            self.cells.append('')
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag not in ('td', 'th')
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.cells[-1] += data
+
+
+def test_every_number_of_the_table_stands_on_the_page(tmp_path: Path) -> None:
+    found = result()
+    page = write_page(evaluated(tmp_path, found)).read_text(encoding='utf-8')
+    cells = [cell.strip() for cell in Cells(page).cells]
+    rows = summarise(found)
+    columns = [column.cells(rows) for column in COLUMNS]
+    for name, *numbers in zip([row.name for row in rows], *columns, strict=True):
+        start = cells.index(name)
+        assert cells[start + 1 : start + 1 + len(numbers)] == numbers
+    assert '300 videos x 15 views.' in page
+    assert page.count('<svg role="img"') == 3
+
+
+def test_the_page_needs_no_network_and_no_second_file(tmp_path: Path) -> None:
+    page = write_page(evaluated(tmp_path, result())).read_text(encoding='utf-8')
+    parsed = Cells(page)
+    assert all(link.startswith(('#', 'data:')) for link in parsed.links)
+    assert 'link' not in parsed.tags and '@import' not in page
+    assert not re.search(r'url\((?!#)', page)
+
+
+def test_names_are_shown_as_they_are_and_do_nothing(tmp_path: Path) -> None:
+    variants = result().variants
+    odd = scored(Variant(NASTY, {'type': NASTY}, 64, NASTY), cost(64), 0.1, result().labels)
+    found = dataclasses.replace(
+        result(), variants=(*variants, odd), left_out=(LeftOut(NASTY, 1, NASTY),)
+    )
+    page = write_page(evaluated(tmp_path, found)).read_text(encoding='utf-8')
+    parsed = Cells(page)
+    assert parsed.tags.count('script') == 1  # our own
+    assert NASTY in parsed.cells and 'class <b>3</b>' in parsed.cells
+    assert 'b' not in parsed.tags
+    assert page.count('{{ 7*7 }}') >= 3  # in the table, the settings and the videos left out
+
+
+def test_the_same_evaluation_gives_the_same_page(tmp_path: Path) -> None:
+    evaluated(tmp_path, result())
+    assert write_page(tmp_path).read_bytes() == write_page(tmp_path).read_bytes()
+
+
+def test_ids_of_several_plots_do_not_meet(tmp_path: Path) -> None:
+    """One plot's clipping path must not cut another one."""
+    page = write_page(evaluated(tmp_path, result())).read_text(encoding='utf-8')
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    used = re.findall(r'(?:href="|url\()#([^")]+)', page)
+    assert used and set(used) <= set(ids)
+
+
+def test_the_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    found = dataclasses.replace(result(), left_out=(LeftOut('a.mp4', 3, 'it is empty'),))
+    read = read_evaluation(evaluated(tmp_path, found))
+    assert list(read.rows) == summarise(found)
+    assert read.left_out == found.left_out
+
+
+def test_the_summary_names_the_largest_saving_within_a_point(tmp_path: Path) -> None:
+    read = read_evaluation(evaluated(tmp_path, result(num_videos=300)))
+    row = read.rows[1]
+    rows = (
+        dataclasses.replace(read.rows[0], top1_percent=80.0),
+        dataclasses.replace(row, name='a', reduction_percent=20.0, top1_change=0.0),
+        dataclasses.replace(row, name='b', reduction_percent=40.0, top1_change=-0.9),
+        dataclasses.replace(row, name='c', reduction_percent=60.0, top1_change=-1.1),
+    )
+    assert summary_of(read._replace(rows=rows)).startswith('b saves 40.0 % of the GFLOPs')
+    assert summary_of(read._replace(rows=rows[:1])) == ''
+    assert summary_of(read._replace(rows=rows[2:])) == ''
+
+
+def test_pictures_are_put_inside(tmp_path: Path) -> None:
+    picture = tmp_path / 'a clip.png'
+    picture.write_bytes(b'\x89PNG not really')
+    page = write_page(evaluated(tmp_path, result()), pictures=[picture]).read_text('utf-8')
+    assert 'alt="a clip" src="data:image/png;base64,iVBORyBub3QgcmVhbGx5"' in page
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (None, 'holds no results.json'),
+        ('{', 'is not what'),
+        ('{"rows": []}', 'no '),
+        ('[]', 'is not'),
+    ],
+)
+def test_a_folder_without_results(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / 'results.json').write_text(content)
+    with pytest.raises(DataError, match=said):
+        write_page(tmp_path)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no chromium on this machine')
+def test_a_click_on_a_head_sorts_the_table(tmp_path: Path) -> None:
+    """Ascending, descending, as it was: numbers as numbers, in a real browser."""
+    found = result()
+    page = write_page(evaluated(tmp_path, found)).read_text(encoding='utf-8')
+    top1 = 1 + [column.field for column in COLUMNS].index('top1_percent')
+    script = f"""
+    const head = document.querySelectorAll('table.sortable thead th')[{top1}];
+    const values = () => [...document.querySelector('table.sortable').tBodies[0].rows]
+        .map(row => parseFloat(row.cells[{top1}].textContent));
+    const seen = [values()];
+    for (let i = 0; i < 3; i++) {{ head.firstElementChild.click(); seen.push(values()); }}
+    document.body.innerHTML = '<pre id="seen">' + JSON.stringify(seen) + '</pre>';
+    """
+    clicked = tmp_path / 'clicked.html'
+    clicked.write_text(page.replace('</body>', f'<script>{script}</script></body>'))
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            '--headless',
+            '--no-sandbox',
+            '--disable-gpu',
+            '--disable-background-networking',
+            f'--user-data-dir={tmp_path / "profile"}',
+            '--dump-dom',
+            clicked.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    seen = json.loads(re.search(r'<pre id="seen">(.*)</pre>', done.stdout)[1])
+    before = [round(row.top1_percent, 2) for row in summarise(found)]
+    assert seen == [before, sorted(before), sorted(before, reverse=True), before]

@@ -1,0 +1,42 @@
+"""Write report.html again, one self-contained page, from what tools/test.py left in a folder.
+
+python tools/report.py work_dirs/sta_vit_k400/20260101_120000 --pictures a.png b.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sta.datasets.errors import DataError
+from sta.engine.command_line import run_command
+from sta.report.page import write_page
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, help='with results.json and scores.npz')
+    parser.add_argument(
+        '--pictures', nargs='+', type=Path, default=[], metavar='PNG', help='examples to show'
+    )
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    for path in arguments.pictures:
+        if path.suffix.lower() != '.png' or not path.is_file():
+            raise DataError(f'--pictures takes PNG files, got {path}')
+    path = write_page(arguments.folder, pictures=arguments.pictures)
+    print(f'written to {path} ({path.stat().st_size / 1e6:.1f} MB)')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
