@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sta.analysis.processes import Usage, measure
-from sta.datasets.annotations import read_annotations
+from sta.datasets.annotations import read_annotations, sample
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.host_loop import run_host_loop
@@ -65,12 +65,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def write_list(config: dict, max_videos: int, path: Path) -> int:
-    """Evenly spaced videos of the config's list, for both sides; gives their number."""
+    """The same videos of the config's list for both sides; gives their number."""
     entries = read_annotations(config.test_dataloader.dataset.ann_file)
-    number = min(max_videos, len(entries))
-    chosen = [entries[i * len(entries) // number] for i in range(number)]
+    chosen = sample(entries, max_videos)
     path.write_text(''.join(f'{name} {label}\n' for name, label in chosen), encoding='utf-8')
-    return number
+    return len(chosen)
 
 
 def common(arguments: argparse.Namespace, folder: Path) -> list[str]:

@@ -76,7 +76,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
-    parser.add_argument('--max-videos', type=int, metavar='N', help='evenly spaced over the list')
+    parser.add_argument(
+        '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
+    )
     return parser.parse_args(argv)
 
 

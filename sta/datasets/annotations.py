@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from .errors import DataError
 
+Entry = TypeVar('Entry')
 _LINE = re.compile(r'^(?:"(?P<quoted>[^"]+)"|(?P<path>.+?))[\s,]+(?P<label>-?\d+)$')
 
 
@@ -45,6 +49,19 @@ def read_annotations(
     if not entries:
         raise DataError(f'annotation file {ann_file} is empty')
     return [_parse(line, f'{ann_file}, line {i}', num_classes) for i, line in entries]
+
+
+def sample(entries: Sequence[Entry], number: int) -> list[Entry]:
+    """A fixed random sample in the order of the list; a smaller one is part of every larger one.
+
+    Evenly spaced entries would miss whole classes where a list goes through them in turn.
+
+    Args:
+        entries: of a list.
+        number: how many; all when there are fewer.
+    """
+    places = np.random.default_rng(0).permutation(len(entries))[:number]
+    return [entries[place] for place in sorted(places)]
 
 
 def _parse(line: str, where: str, num_classes: int | None) -> Annotation:

@@ -12,7 +12,7 @@ import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
-from .annotations import read_annotations
+from .annotations import read_annotations, sample
 from .class_names import read_class_names
 from .decoding import DECODERS
 from .errors import DataError
@@ -53,7 +53,7 @@ class VideoListDataset(VideoDataset):
         data_prefix: dict(video=folder the paths are relative to).
         num_classes: labels must lie below it; None does not check.
         classes: 'kinetics400', 'ssv2' or a text file with a class name a line; None knows no names.
-        max_videos: use at most this many, evenly spaced over the list; None uses all.
+        max_videos: use a fixed random sample of this many; None uses all.
         on_broken: 'skip' leaves a broken video out and reports it (in training another one takes
             its place, with a line on stderr); 'error' stops.
         decoders: which to try, in this order: 'decord', 'pyav'.
@@ -113,9 +113,7 @@ class VideoListDataset(VideoDataset):
             dict(filename=os.path.join(folder, path), label=label)
             for path, label in read_annotations(self.ann_file, num_classes=self.num_classes)
         ]
-        if self.max_videos is None or self.max_videos >= len(videos):
-            return videos
-        return [videos[i * len(videos) // self.max_videos] for i in range(self.max_videos)]
+        return videos if self.max_videos is None else sample(videos, self.max_videos)
 
     def missing_files(self) -> list[str]:
         """Videos of the list that are not on the disk."""

@@ -77,7 +77,7 @@ class _StartFrom(Hook):
 def _check_checkpoints(config: Config) -> None:
     """What training starts from must be there, and what it would write over must not."""
     folder = Path(config.work_dir)
-    if not config.get('resume') and any(folder.glob('epoch_*.pth')):
+    if not config.get('resume') and any((*folder.glob('epoch_*.pth'), *folder.glob('iter_*.pth'))):
         raise ConfigError(
             f'{folder} already holds checkpoints of a run: --resume goes on with it, --work-dir '
             f'starts another'

@@ -119,23 +119,23 @@ def test_a_list_that_is_no_text(tmp_path) -> None:
         VideoListDataset(ann_file=str(tmp_path / 'list.txt'), pipeline=PIPELINE)
 
 
-@pytest.mark.parametrize(
-    'max_videos, kept',
-    [
-        (None, range(10)),
-        (1, [0]),
-        (2, [0, 5]),
-        (3, [0, 3, 6]),
-        (4, [0, 2, 5, 7]),
-        (9, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
-        (10, range(10)),
-        (50, range(10)),
-    ],
-)
-def test_max_videos_are_spread_over_the_list(max_videos, kept, tmp_path) -> None:
-    text = '\n'.join(f'v{i}.mp4 {i}' for i in range(10))
-    found = entries(dataset(tmp_path, text, max_videos=max_videos), tmp_path)
-    assert found == [(f'v{i}.mp4', i) for i in kept]
+def test_max_videos_are_a_fixed_sample_in_the_order_of_the_list(tmp_path) -> None:
+    """A smaller sample is part of a larger one; and lists that take turns lose no class."""
+    text = '\n'.join(f'v{i}.mp4 {i % 4}' for i in range(200))
+    samples = {
+        number: entries(dataset(tmp_path, text, max_videos=number), tmp_path)
+        for number in (1, 20, 50, 100, 200, 500, None)
+    }
+    whole = [(f'v{i}.mp4', i % 4) for i in range(200)]
+    assert samples[200] == samples[500] == samples[None] == whole
+    for smaller, larger in ((1, 20), (20, 50), (50, 100)):
+        assert len(samples[smaller]) == smaller
+        assert set(samples[smaller]) < set(samples[larger])
+        assert samples[smaller] == [entry for entry in whole if entry in samples[smaller]]
+    labels = [label for _, label in samples[100]]
+    assert all(15 <= labels.count(label) <= 35 for label in range(4))
+    again = dataset(tmp_path, text, max_videos=20)
+    assert entries(again, tmp_path) == samples[20]
 
 
 @pytest.mark.parametrize('max_videos', [0, -1])
@@ -177,6 +177,8 @@ def test_indices_refer_to_the_shortened_list(tmp_path) -> None:
     for i in range(4):
         write_movie(tmp_path / f'v{i}.mp4', num_frames=2)
     videos = dataset(tmp_path, '\n'.join(f'v{i}.mp4 {i}' for i in range(4)), max_videos=2)
+    expected = videos.get_data_info(1)
     sample = videos[1]['data_samples']
-    assert (sample.index, sample.filename) == (1, str(tmp_path / 'v2.mp4'))
-    assert sample.gt_label.tolist() == [2]
+    assert (sample.index, sample.filename) == (1, expected['filename'])
+    assert sample.gt_label.tolist() == [expected['label']]
+    assert expected['label'] != 1  # else the whole list would do as well
