@@ -93,7 +93,7 @@ def _summed(
     """Add (B, L, C) gradients up to (B, T, H, W) on the finest grid."""
     batch = len(gradients[0])
     total = torch.zeros(batch, *finest.size, device=gradients[0].device)
-    for gradient, (_, grid, positions) in zip(gradients, tokens, strict=True):
+    for gradient, (grid, positions) in zip(gradients, tokens, strict=True):
         magnitude = gradient.detach().float().abs().sum(-1)
         if positions is not None:
             places = magnitude.new_zeros(batch, grid.size[0] * grid.size[1] * grid.size[2])

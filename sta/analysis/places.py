@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from sta.models import STASwinTransformer3D
+from sta.pruning import origins
 
 
 class TokenGrid(NamedTuple):
@@ -23,16 +25,28 @@ class TokenGrid(NamedTuple):
     cell: tuple[int, int, int]
 
 
+class StageTokens(NamedTuple):
+    """The tokens that enter and leave a pruning stage.
+
+    Attributes:
+        grid: that they have places in.
+        entered: (B, L) int64 places in the flattened grid; None where all of it is there.
+        left: (B, L') int64 places of those that were kept.
+    """
+
+    grid: TokenGrid
+    entered: Tensor | None
+    left: Tensor
+
+
 class BlockTokens(NamedTuple):
     """The tokens that enter a block.
 
     Attributes:
-        block: the module.
         grid: that they have places in.
         positions: (B, L) int64 places in the flattened grid; None where all of it is there.
     """
 
-    block: nn.Module
     grid: TokenGrid
     positions: Tensor | None
 
@@ -57,43 +71,48 @@ def token_grid(backbone: Any, clip_shape: Sequence[int], level: int = 0) -> Toke
     )
 
 
-def stage_grids(backbone: Any, clip_shape: Sequence[int]) -> list[TokenGrid]:
-    """The grid each pruning stage of the present schedule drops from."""
-    levels = [0] * len(backbone.schedule.stages)
-    if isinstance(backbone, STASwinTransformer3D):
-        levels = [
-            backbone.merged_blocks.index(stage.after_block) + 1
-            for stage in backbone.schedule.stages
-        ]
-    return [token_grid(backbone, clip_shape, level) for level in levels]
-
-
-def tokens_of_blocks(
+def tokens_of_stages(
     backbone: Any, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
-) -> list[BlockTokens]:
-    """Where the tokens of every block stand, from the kept indices of a forward pass.
+) -> list[StageTokens]:
+    """Where the tokens of every pruning stage stand, from the kept indices of a forward pass.
 
     Args:
         backbone: as in :func:`token_grid`.
         kept_per_stage: as returned by the backbone with ``return_kept=True``.
         clip_shape: (3, frames, H, W) of the clip in pixels.
-
-    Returns:
-        One entry per block, in their order.
     """
-    kept_after = {
-        stage.after_block: kept
-        for stage, kept in zip(backbone.schedule.stages, kept_per_stage, strict=True)
-    }
-    found, positions, last_level = [], None, 0
-    for index, (level, block) in enumerate(blocks_of(backbone)):
-        if level != last_level:
-            # Patch merging fills the grid; its stage's indices then count from all of it.
-            positions, last_level = None, level
-        if index - 1 in kept_after:
-            kept = kept_after[index - 1]
-            positions = kept if positions is None else positions.gather(1, kept)
-        found.append(BlockTokens(block, token_grid(backbone, clip_shape, level), positions))
+    if isinstance(backbone, STASwinTransformer3D):
+        # Every merging fills its grid, and the next stage's indices count from all of it.
+        levels = [
+            backbone.merged_blocks.index(stage.after_block) + 1
+            for stage in backbone.schedule.stages
+        ]
+        return [
+            StageTokens(token_grid(backbone, clip_shape, level), None, kept)
+            for level, kept in zip(levels, kept_per_stage, strict=True)
+        ]
+    grid = token_grid(backbone, clip_shape)
+    places = [None, *origins(kept_per_stage)]
+    return [StageTokens(grid, *pair) for pair in pairwise(places)]
+
+
+def tokens_of_blocks(
+    backbone: Any, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
+) -> list[BlockTokens]:
+    """Where the tokens of every block stand, in the order of the blocks.
+
+    Args:
+        backbone, kept_per_stage, clip_shape: as in :func:`tokens_of_stages`.
+    """
+    stages = tokens_of_stages(backbone, kept_per_stage, clip_shape)
+    ends = [stage.after_block for stage in backbone.schedule.stages]
+    found = []
+    for index, (level, _) in enumerate(blocks_of(backbone)):
+        grid, positions = token_grid(backbone, clip_shape, level), None
+        for end, stage in zip(ends, stages, strict=True):
+            if end < index and stage.grid == grid:
+                positions = stage.left
+        found.append(BlockTokens(grid, positions))
     return found
 
 

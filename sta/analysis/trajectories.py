@@ -73,7 +73,7 @@ def trajectory_sum_of(backbone: Any, clips: Tensor, *, block: int = -1) -> Tenso
         _, kept = backbone(clips, return_kept=True)
     finally:
         handle.remove()
-    _, grid, positions = tokens_of_blocks(backbone, kept, clips.shape[1:])[block]
+    grid, positions = tokens_of_blocks(backbone, kept, clips.shape[1:])[block]
     keys, (frames, rows, columns) = seen[0], grid.size
     if positions is None:
         positions = torch.arange(keys.shape[1], device=keys.device).expand(keys.shape[:2])

@@ -95,7 +95,7 @@ def silent_vit():
 
 @pytest.mark.parametrize('drop', [0, 1])
 def test_a_model_solved_by_hand(drop: int) -> None:
-    """Each of K kept tokens gets 1 / K of the mean's gradient in both blocks, the others nothing."""
+    """A kept token gets 1 / K of the gradient of the mean of K in both blocks, others nothing."""
     model, clip = silent_vit(), clip_of(*VIT_CLIP)
     model.backbone.set_schedule([drop, 0] if drop else None)
     embedded, _ = model.backbone._embed(clip)

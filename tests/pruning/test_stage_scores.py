@@ -20,7 +20,7 @@ def scored(**changed):
 
 
 def reference_redundancy(keys: torch.Tensor, kept: torch.Tensor, time: list[int]) -> np.ndarray:
-    """A (T, N) of one clip by plain sums, its kept places taken as given; NaN in the first chunk."""
+    """A (T, N) of one clip by plain sums, given its kept places; NaN in the first chunk."""
     chunks = keys.double().view(T, N, -1).tolist()
     unit = [[reference.unit(key) for key in chunk] for chunk in chunks]
     places = kept.view(T, -1) % N
