@@ -114,9 +114,8 @@ def explain(
     if stage:
         rows += score_rows(recording.stages[stage - 1], shape, score=score)
     whose = 'predicted' if label is None else 'given'
-    notes = ('nothing dropped', 'Eq. 7, loss of the', f'{whose} class')
-    importance = gradient.map[0].cpu().numpy()
-    rows.append(value_row('GradNorm', notes, importance, grid, shape))
+    notes = ('nothing dropped', f'Eq. 7, {whose} class', 'square root scale')
+    rows.append(value_row('GradNorm', notes, gradient.map[0].cpu().numpy(), grid, shape, root=True))
     guesses = [('unpruned', gradient.logits[0].cpu())]
     if last:
         guesses.append((variant.name, recording.logits))

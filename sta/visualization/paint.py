@@ -8,7 +8,8 @@ import cv2
 import matplotlib
 import numpy as np
 
-WHITE = (255, 255, 255)
+# Two sides of every dropped patch: what is white in the video itself has no such lines.
+EDGE = 218
 # Lighter than anything in the colour map but its last tenth, and without its colour.
 NOTHING = (205, 205, 205)
 # Grows in lightness all the way, also for colour-blind readers and on a grey printer.
@@ -48,15 +49,20 @@ def over_pixels(
 
 
 def whitened(frames: np.ndarray, kept: np.ndarray, cell: tuple[int, int, int]) -> np.ndarray:
-    """Frames (F, H, W, 3) uint8 with the patches of dropped tokens white (STA, Figure 4).
+    """Frames with the patches of dropped tokens white (STA, Figure 4).
+
+    Their top row and left column of pixels are light grey, so that they differ from white parts of
+    the video.
 
     Args:
-        frames: uint8 RGB.
+        frames: (F, H, W, 3) uint8 RGB.
         kept: (T, h, w) bool.
         cell: frames, rows and columns of pixels of a token.
     """
     mask = over_pixels(kept, cell, frames.shape[:3])
-    return np.where(mask[..., None], frames, np.uint8(255))
+    blank = np.full(frames.shape[1:], 255, np.uint8)
+    blank[:: cell[1]] = blank[:, :: cell[2]] = EDGE
+    return np.where(mask[..., None], frames, blank)
 
 
 def limits_of(values: np.ndarray) -> Limits:

@@ -32,7 +32,7 @@ class Row:
 
 def input_row(frames: np.ndarray) -> Row:
     """The frames (F, H, W, 3) as the model gets them."""
-    return Row('input', ('as the model', 'sees it'), frames)
+    return Row('input', ('as the model sees it',), frames)
 
 
 def kept_rows(frames: np.ndarray, stages: Sequence[StageMaps]) -> list[Row]:
@@ -76,6 +76,8 @@ def value_row(
     grid: TokenGrid,
     shape: tuple[int, int, int],
     limits: tuple[float, float] | None = None,
+    *,
+    root: bool = False,
 ) -> Row:
     """A heat map of values (T, H, W) on a token grid; NaN becomes grey.
 
@@ -85,7 +87,12 @@ def value_row(
         grid: that they stand on.
         shape: frames, rows and columns of the picture in pixels.
         limits: of the colour scale; default least and largest value.
+        root: colour by square root, where few values dwarf the others; none may be negative.
     """
     scale = limits_of(values) if limits is None else Limits(*limits)
     pixels = over_pixels(values, grid.cell, shape)
-    return Row(title, notes, coloured(pixels, scale), scale)
+    if root:
+        colours = coloured(np.sqrt(pixels), Limits(*np.sqrt(scale)))
+    else:
+        colours = coloured(pixels, scale)
+    return Row(title, notes, colours, scale)

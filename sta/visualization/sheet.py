@@ -148,7 +148,7 @@ def draw_frames(rows: Sequence[Row], *, title: Sequence[str], columns: int = 4) 
     columns = min(columns, len(rows))
     width = max(panel.shape[1], 150)
     step = panel.shape[0] + 2 * LINE + GAP
-    top = MARGIN + len(title) * LINE + 2
+    top = MARGIN + len(title) * LINE + MARGIN
     size = (
         2 * MARGIN + columns * (width + GAP) - GAP,
         top + ceil(len(rows) / columns) * step + MARGIN,
@@ -160,10 +160,7 @@ def draw_frames(rows: Sequence[Row], *, title: Sequence[str], columns: int = 4) 
         x = MARGIN + number % columns * (width + GAP)
         y = top + number // columns * step
         write(page, shortened(row.title, width, FONT, bold=True), (x, y), size=FONT, bold=True)
-        text = ', '.join(row.notes)
-        if row.limits:
-            text = f'{_number(row.limits.low)} to {_number(row.limits.high)}, {text}'
-        write(page, shortened(text, width, SMALL), (x, y + LINE), size=SMALL, colour=FAINT)
+        write(page, _caption(row, width), (x, y + LINE), size=SMALL, colour=FAINT)
         corners.append((x, y + 2 * LINE))
     pictures = []
     for frame in range(len(rows[0].panels)):
@@ -172,6 +169,16 @@ def draw_frames(rows: Sequence[Row], *, title: Sequence[str], columns: int = 4) 
             picture.paste(Image.fromarray(resized(row.panels[frame], FILM_SIDE)), corner)
         pictures.append(np.asarray(picture))
     return pictures
+
+
+def _caption(row: Row, width: int) -> str:
+    """Ends of the colour scale and as many notes as one line holds."""
+    parts = list(row.notes)
+    if row.limits:
+        parts.insert(0, f'{_number(row.limits.low)} to {_number(row.limits.high)}')
+    while len(parts) > 1 and text_width(', '.join(parts), SMALL) > width:
+        parts.pop()
+    return shortened(', '.join(parts), width, SMALL)
 
 
 def contact_sheet(
