@@ -31,6 +31,7 @@ from sta.visualization import (
     check_stage,
     check_variant,
     contact_sheet,
+    contact_strip,
     draw_frames,
     draw_sheet,
     encode,
@@ -94,21 +95,22 @@ def run(arguments: argparse.Namespace) -> None:
     stage = check_stage(schedule, arguments.stage)
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
-    entries, broken = [], []
+    strips, broken = [], []
     for view, place in zip(read_views(config, model, files), places, strict=True):
         if isinstance(view, BrokenVideo):
             broken.append(view)
             continue
-        if view.note and not entries:
+        if view.note and not strips:
             print(f'several views: shown is {view.note}')
         shown = explain(model, view, variant, stage=stage, names=names, label=label)
         say_what_is_missing(shown, stage, variant)
         write(place, draw(shown, place.suffix, arguments.columns))
-        entries.append((Path(view.name).name, shown.rows[0], shown.rows[shown.last]))
+        pair = (shown.rows[0], shown.rows[shown.last])
+        strips.append(contact_strip(place.stem, *pair, tubelet=shown.tubelet))
     report_broken(broken, len(files))
     if Path(arguments.videos).is_dir():
         title = f'{variant.name}: input and what is left after the last stage'
-        sheet = contact_sheet(entries, title=title, tubelet=shown.tubelet)
+        sheet = contact_sheet(strips, title=title)
         write(places[0].parent / CONTACT_SHEET, encode([sheet], '.png'))
 
 

@@ -3,7 +3,7 @@
 from .explain import Explanation, check_stage, check_variant, explain
 from .files import SUFFIXES, encode
 from .recording import record
-from .sheet import contact_sheet, draw_frames, draw_sheet
+from .sheet import contact_sheet, contact_strip, draw_frames, draw_sheet
 from .views import View, read_views
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     'check_stage',
     'check_variant',
     'contact_sheet',
+    'contact_strip',
     'draw_frames',
     'draw_sheet',
     'encode',

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sta.analysis.gradients import grad_norm
 from sta.engine.config import ConfigError
+from sta.engine.scoring import MemoryShortError
 from sta.engine.variants import VariantError
 from sta.pruning import PruningSchedule, ScheduleError, Variant
 
@@ -90,6 +91,7 @@ def explain(
 
     Raises:
         ConfigError, ScheduleError: the views do not suit the model or the schedule.
+        MemoryShortError: the GPU cannot hold the gradients.
     """
     backbone = model.backbone
     labels = None if label is None else torch.tensor([label])
@@ -101,6 +103,9 @@ def explain(
             score = getattr(backbone.pruner, 'score', '')
     except ScheduleError:
         raise
+    except torch.cuda.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise MemoryShortError(f'the gradients of one clip do not fit: {reason}') from error
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f'the test pipeline does not suit the model: {reason}') from error

@@ -181,39 +181,41 @@ def _caption(row: Row, width: int) -> str:
     return shortened(', '.join(parts), width, SMALL)
 
 
-def contact_sheet(
-    entries: Sequence[tuple[str, Row, Row]], *, title: str, tubelet: int, max_columns: int = 8
+def contact_strip(
+    name: str, frames: Row, left: Row, *, tubelet: int, max_columns: int = 8
 ) -> np.ndarray:
-    """Many videos below each other: frames, and under them what is left of them.
+    """One video of a contact sheet: frames, and under them what is left of them.
 
     Args:
-        entries: name of a video, its frames, and the frames after the last stage.
-        title: line above.
+        name: of the video.
+        frames: the input.
+        left: after the last stage.
         tubelet: frames that share their tokens.
         max_columns: tubelets shown at most, evenly spaced.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    strips = []
-    for name, *pair in entries:
-        columns = shown_frames(len(pair[0].panels), tubelet, max_columns)
-        cells = [[resized(row.panels[t], CONTACT_SIDE) for t in columns] for row in pair]
-        height, width = cells[0][0].shape[:2]
-        length = MARGIN * 2 + len(columns) * (width + GAP) - GAP
-        strip = Image.new('RGB', (length, LINE + 2 * (height + 1) + MARGIN), PAPER)
-        text = shortened(f'{name}  {" ".join(pair[1].notes)}', length - 2 * MARGIN, SMALL)
-        write(strip, text, (MARGIN, 1), size=SMALL)
-        for line, line_cells in enumerate(cells):
-            for column, cell in enumerate(line_cells):
-                place = (MARGIN + column * (width + GAP), LINE + line * (height + 1))
-                strip.paste(Image.fromarray(cell), place)
-        strips.append(strip)
+    columns = shown_frames(len(frames.panels), tubelet, max_columns)
+    height, width = resized(frames.panels[0], CONTACT_SIDE).shape[:2]
+    length = 2 * MARGIN + len(columns) * (width + GAP) - GAP
+    strip = Image.new('RGB', (length, LINE + 2 * (height + 1) + MARGIN), PAPER)
+    text = shortened(f'{name}  {" ".join(left.notes)}', length - 2 * MARGIN, SMALL)
+    write(strip, text, (MARGIN, 1), size=SMALL)
+    for line, row in enumerate((frames, left)):
+        for column, frame in enumerate(columns):
+            place = (MARGIN + column * (width + GAP), LINE + line * (height + 1))
+            strip.paste(Image.fromarray(resized(row.panels[frame], CONTACT_SIDE)), place)
+    return np.asarray(strip)
+
+
+def contact_sheet(strips: Sequence[np.ndarray], *, title: str) -> np.ndarray:
+    """Strips of many videos below each other and a line above; (H, W, 3) uint8 RGB."""
     top = MARGIN + LINE + 2
-    size = (max(strip.width for strip in strips), top + sum(strip.height for strip in strips))
-    sheet = Image.new('RGB', size, PAPER)
+    width = max(strip.shape[1] for strip in strips)
+    sheet = Image.new('RGB', (width, top + sum(len(strip) for strip in strips)), PAPER)
     _head(sheet, [title])
     for strip in strips:
-        sheet.paste(strip, (0, top))
-        top += strip.height
+        sheet.paste(Image.fromarray(strip), (0, top))
+        top += len(strip)
     return np.asarray(sheet)

@@ -94,8 +94,6 @@ def _view(
     sample['inputs'] = inputs[middle : middle + 1]
     with torch.no_grad():
         clip = model.data_preprocessor(collate([sample]).data, training=False)['inputs'][0]
-    note = ''
-    if num_clips * num_crops > 1:
-        crop = f', the middle of {num_crops} crops' if num_crops > 1 else ''
-        note = f'clip {middle + 1} of {num_clips}{crop}'
-    return View(name, inputs[middle].permute(1, 2, 3, 0).numpy(), clip, note)
+    notes = [f'clip {middle + 1} of {num_clips}'] if num_clips > 1 else []
+    notes += [f'the middle of {num_crops} crops'] if num_crops > 1 else []
+    return View(name, inputs[middle].permute(1, 2, 3, 0).numpy(), clip, ', '.join(notes))

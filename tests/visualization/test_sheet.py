@@ -10,6 +10,7 @@ from sta.visualization.rows import Row
 from sta.visualization.sheet import (
     PAPER,
     contact_sheet,
+    contact_strip,
     draw_frames,
     draw_sheet,
     layout_of,
@@ -59,7 +60,7 @@ def test_nothing_runs_off_the_edge(draw: str) -> None:
     elif draw == 'film':
         picture = draw_frames(made, title=title)[0]
     else:
-        picture = contact_sheet([(title[0], *made[:2])] * 2, title=title[0], tubelet=2)
+        picture = contact_sheet([contact_strip(title[0], *made[:2], tubelet=2)] * 2, title=title[0])
     border = [picture[:2], picture[-2:], picture[:, :4], picture[:, -4:]]
     assert all((edge == PAPER).all() for edge in border)
 
@@ -71,6 +72,10 @@ def test_the_scale_stands_beside_its_row() -> None:
     x, y = layout.corner(1, 8)
     bar = sheet[y : y + 96, x + 4 : x + 16]
     assert (bar == colour_bar(96, 12)).all()
+    width = text_width('1.2e+04', 11)
+    for line, ends in ((y, slice(width - 6, width)), (y + 84, slice(0, 8))):
+        ink = (sheet[line : line + 12, x + 20 :][:, ends] != PAPER).any(-1)
+        assert ink.any()  # the largest value to its last digit, the smallest one below it
     x, y = layout.corner(0, 8)
     assert (sheet[y : y + 96, x:] == PAPER).all()  # a photograph has none
 
@@ -88,7 +93,8 @@ def test_a_film_shows_every_frame_of_every_row() -> None:
 
 def test_the_contact_sheet_shows_frames_above_what_is_left() -> None:
     made = rows(number=2, height=80, width=80)
-    sheet = contact_sheet([('one', *made), ('two', *made[::-1])], title='t', tubelet=2)
+    strips = [contact_strip('a', *pair, tubelet=2) for pair in (made, made[::-1])]
+    sheet = contact_sheet(strips, title='t')
     top, strip = 8 + 16 + 2, 16 + 2 * 81 + 8
     for number, pair in enumerate((made, made[::-1])):
         for line, row in enumerate(pair):

@@ -89,7 +89,7 @@ def test_crops_of_the_host(video: Path) -> None:
         video, sampling, dict(type='DecodeFrames'), dict(type='CenterCrop', crop_size=HEIGHT)
     )
     assert (view.frames == plain.frames).all()
-    assert view.note == 'clip 1 of 1, the middle of 3 crops' and plain.note == ''
+    assert view.note == 'the middle of 3 crops' and plain.note == ''
 
 
 def test_a_step_is_changed_in_a_copy() -> None:
