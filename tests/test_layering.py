@@ -80,8 +80,10 @@ def test_the_idea_stands_on_torch_and_einops_alone() -> None:
 
 
 def test_every_import_is_a_declared_requirement() -> None:
-    # cv2 comes with mmengine and mmaction2, which differ in the wheel they ask for
-    declared = {package.module for package in PACKAGES} | {'cv2', 'sta', *sys.stdlib_module_names}
+    # cv2 comes with mmengine and mmaction2, which differ in the wheel they ask for; matplotlib
+    # requires pillow
+    others = {'cv2', 'PIL', 'sta', *sys.stdlib_module_names}
+    declared = {package.module for package in PACKAGES} | others
     for path in [*SOURCES, *TOOLS]:
         foreign = {module.split('.')[0] for module in imported_modules(path)} - declared
         assert not foreign, f'{name_of(path)} imports {foreign}: not in requirements.txt'

@@ -92,11 +92,20 @@ def predict(
         yield Prediction(os.fspath(files[number]), scores[0].numpy())
 
 
-def _loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:
+    """Videos of one's own under the test pipeline and the decoders of a config.
+
+    Raises:
+        ConfigError, DataError: the pipeline cannot be built.
+    """
     settings: dict[str, Any] = config.test_dataloader.dataset
     same = {key: settings[key] for key in ('decoders', 'time_limit_s') if key in settings}
     with explained(f'the test pipeline of {config.filename} cannot be built'):
-        dataset = VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
+        return VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
+
+
+def _loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+    dataset = files_dataset(config, files)
     # A single video needs no worker beside the process that decodes it.
     workers = min(config.test_dataloader.get('num_workers', 0), len(files) - 1)
     return DataLoader(dataset, num_workers=workers)

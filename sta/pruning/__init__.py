@@ -1,7 +1,7 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
 from .baselines import RandomPruner, ToMeMergePruner, TubeRandomPruner
-from .context import Pruned, StageContext, select_tokens
+from .context import Pruned, StageContext, StageScores, select_tokens
 from .fill import nearest_kept
 from .grid_schedule import fit_to_grids, parse_grid_schedule
 from .provenance import origins, trace
@@ -18,6 +18,7 @@ __all__ = [
     'STAPruner',
     'ScheduleError',
     'StageContext',
+    'StageScores',
     'ToMeMergePruner',
     'TubeRandomPruner',
     'Variant',

@@ -25,6 +25,21 @@ class StageContext(NamedTuple):
     sizes: Tensor | None = None
 
 
+class StageScores(NamedTuple):
+    """What a stage ranked its tokens by, chunks in natural order; for pictures and tests.
+
+    Attributes:
+        importance: (T, B, N) float32, semantic importance F, Eq. 4.
+        redundancy: T of (B, N) float32, accumulated redundancy A_t of every token of the chunk,
+            Eq. 3, before its kept part is handed on; None for the first chunk, which has no past.
+        ranked: T of (B, N) float32, the pruning score, Eq. 5, smallest kept; None likewise.
+    """
+
+    importance: Tensor
+    redundancy: tuple[Tensor | None, ...]
+    ranked: tuple[Tensor | None, ...]
+
+
 class Pruned(NamedTuple):
     """What a pruning stage leaves.
 
@@ -32,11 +47,13 @@ class Pruned(NamedTuple):
         tokens: (B, L', C).
         kept: (B, L') int64, the place of each one in the stage's input.
         sizes: (B, L') float32, how many input tokens each one stands for; None: one each.
+        scores: what the stage's input was ranked by; None from a pruner without such scores.
     """
 
     tokens: Tensor
     kept: Tensor
     sizes: Tensor | None = None
+    scores: StageScores | None = None
 
 
 def select_tokens(tokens: Tensor, kept: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from . import first_frame as image_pruner
-from .context import Pruned, StageContext, select_tokens
+from .context import Pruned, StageContext, StageScores, select_tokens
 from .schedule import PruningStage, ScheduleError
 from .scores import (
     accumulate,
@@ -49,7 +49,8 @@ def prune_stage(
     seed: int = 0,
     clip_ids: Tensor | None = None,
     stage_index: int = 0,
-) -> tuple[Tensor, Tensor]:
+    return_scores: bool = False,
+) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, StageScores | None]:
     """Drop the tokens that are redundant over time and unimportant to the prediction.
 
     Args:
@@ -69,10 +70,12 @@ def prune_stage(
         seed: seed of 'random' and 'grid'.
         clip_ids: (B,) int64, what makes the draws of two clips differ; default all 0.
         stage_index: number of the stage, so that stages draw differently.
+        return_scores: also return what the tokens were ranked by.
 
     Returns:
         The kept tokens (B, T*(N-r), C), chunks in natural order, each in its kept order, and their
-        int64 indices into the input (B, T*(N-r)).
+        int64 indices into the input (B, T*(N-r)); with ``return_scores`` the scores as well, None
+        where nothing is dropped.
 
     Raises:
         ScheduleError: the tokens do not split evenly into chunks, or r is not below N.
@@ -92,7 +95,8 @@ def prune_stage(
         raise ValueError(f'keys {tuple(keys.shape)} do not match tokens {tuple(tokens.shape)}')
     per_chunk = tokens_per_chunk(length, num_chunks, num_drop)
     if num_drop == 0:
-        return tokens, torch.arange(length, device=tokens.device).repeat(batch, 1)
+        everything = torch.arange(length, device=tokens.device).repeat(batch, 1)
+        return (tokens, everything, None) if return_scores else (tokens, everything)
     if clip_ids is None:
         clip_ids = torch.zeros(batch, dtype=torch.int64, device=tokens.device)
 
@@ -117,12 +121,13 @@ def prune_stage(
             else rearrange(positions, 'b (t n) -> t b n', t=num_chunks)[time[0]],
             grid_size=grid_size,
         )
-        kept = _accumulate_over_time(
+        kept, scores = _accumulate_over_time(
             chunks, importance, list(time), first, num_drop, score=score, previous=previous
         )
         offset = torch.arange(num_chunks, device=tokens.device) * per_chunk
         kept = rearrange(kept + offset[:, None, None], 't b k -> b (t k)')
-    return select_tokens(tokens, kept), kept
+    left = select_tokens(tokens, kept)
+    return (left, kept, scores) if return_scores else (left, kept)
 
 
 def _accumulate_over_time(
@@ -134,7 +139,7 @@ def _accumulate_over_time(
     *,
     score: str,
     previous: str,
-) -> Tensor:
+) -> tuple[Tensor, StageScores]:
     """The recursion over chunks, Eq. 2 to 5.
 
     Args:
@@ -145,23 +150,26 @@ def _accumulate_over_time(
         num_drop: r.
 
     Returns:
-        (T, B, N - r) int64 places in the chunk, chunks in natural order.
+        (T, B, N - r) int64 places in the chunk, chunks in natural order, and the scores.
     """
     num_keep = first.shape[1] - num_drop
     kept = {time[0]: first[:, :num_keep]}
     handed_on = first if previous == 'all' else kept[time[0]]
     before = select_tokens(keys[time[0]], handed_on)
     redundancy = torch.ones_like(before[..., 0])
+    accumulated: list[Tensor | None] = [None] * len(time)
+    ranked: list[Tensor | None] = [None] * len(time)
     for t in time[1:]:
-        accumulated = accumulate(transition(similarity_matrix(keys[t], before)), redundancy)
-        ranked = pruning_score(accumulated, importance[t], score)
+        accumulated[t] = accumulate(transition(similarity_matrix(keys[t], before)), redundancy)
+        ranked[t] = pruning_score(accumulated[t], importance[t], score)
         # Stable: equal scores go to the smaller position, which topk does not promise.
-        kept[t] = ranked.argsort(dim=-1, stable=True)[:, :num_keep]
-        redundancy = accumulated.gather(1, kept[t])
+        kept[t] = ranked[t].argsort(dim=-1, stable=True)[:, :num_keep]
+        redundancy = accumulated[t].gather(1, kept[t])
         # The sum can only vanish where dot products are so far apart that softmax underflows.
         redundancy = redundancy / redundancy.sum(-1, keepdim=True).clamp_min(_TINY)
         before = select_tokens(keys[t], kept[t])
-    return torch.stack([kept[t] for t in sorted(kept)])
+    scores = StageScores(importance, tuple(accumulated), tuple(ranked))
+    return torch.stack([kept[t] for t in sorted(kept)]), scores
 
 
 def _first_chunk_order(
@@ -287,7 +295,7 @@ class STAPruner:
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Prune one stage; tokens (B, T*N, C), features (B, T*N, D)."""
-        tokens, kept = prune_stage(
+        tokens, kept, scores = prune_stage(
             tokens,
             features,
             num_chunks=stage.num_chunks,
@@ -302,5 +310,6 @@ class STAPruner:
             seed=self.seed,
             clip_ids=context.clip_ids,
             stage_index=context.stage_index,
+            return_scores=True,
         )
-        return Pruned(tokens, kept)
+        return Pruned(tokens, kept, scores=scores)

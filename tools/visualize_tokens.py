@@ -1,0 +1,203 @@
+"""Which patches of your own videos survive, and what they are ranked by, as a picture.
+
+python tools/visualize_tokens.py configs/sta_vit_k400.py ckpt.pth my_video.mp4 --schedule 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sta.checkpoints import load_checkpoint
+from sta.datasets.class_names import read_class_names
+from sta.datasets.errors import DataError
+from sta.datasets.video_list import BrokenVideo
+from sta.engine import chosen_variants
+from sta.engine.command_line import run_command
+from sta.engine.config import load_config
+from sta.engine.prediction import find_videos
+from sta.engine.session import build_model
+from sta.pruning import Variant
+from sta.report.atomic import replacing
+from sta.report.classes import numbered_names
+from sta.visualization import (
+    SUFFIXES,
+    Explanation,
+    check_stage,
+    check_variant,
+    contact_sheet,
+    contact_strip,
+    draw_frames,
+    draw_sheet,
+    encode,
+    explain,
+    read_views,
+)
+
+CONTACT_SHEET = 'contact_sheet.png'
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser.add_argument(
+        '--schedule',
+        metavar='R',
+        help='tokens dropped, as in tools/test.py; 0 shows GradNorm alone; default: the last '
+        "schedule of the config's test_cfg",
+    )
+    parser.add_argument('--pruner', default='sta', metavar='NAME', help='default %(default)s')
+    parser.add_argument(
+        '--stage', type=int, metavar='N', help='whose scores are shown; default: the first'
+    )
+    parser.add_argument(
+        '--label', metavar='CLASS', help="name or number, for GradNorm's loss; default: predicted"
+    )
+    parser.add_argument(
+        '--columns', type=int, default=8, metavar='N', help='frames of a PNG, default %(default)s'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        metavar='PATH',
+        help='.png, .gif or .mp4; for a folder of videos a new folder; default: below '
+        'work_dirs/CONFIG/pictures',
+    )
+    parser.add_argument(
+        '--format',
+        choices=[suffix[1:] for suffix in SUFFIXES],
+        help="kind of a folder's pictures, default png",
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+    )
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    config = load_config(arguments.config, arguments.cfg_options)
+    files = find_videos(arguments.videos)
+    variant = the_variant(config, arguments)
+    places = output_paths(arguments, files, variant.name)
+    model = build_model(config)
+    names = class_names(config, model.cls_head.num_classes)
+    label = None if arguments.label is None else label_number(arguments.label, names)
+    schedule = check_variant(model.backbone, variant)
+    stage = check_stage(schedule, arguments.stage)
+    print(load_checkpoint(model, arguments.checkpoint))
+    model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    strips, broken = [], []
+    for view, place in zip(read_views(config, model, files), places, strict=True):
+        if isinstance(view, BrokenVideo):
+            broken.append(view)
+            continue
+        if view.note and not strips:
+            print(f'several views: shown is {view.note}')
+        shown = explain(model, view, variant, stage=stage, names=names, label=label)
+        say_what_is_missing(shown, stage, variant)
+        write(place, draw(shown, place.suffix, arguments.columns))
+        pair = (shown.rows[0], shown.rows[shown.last])
+        strips.append(contact_strip(place.stem, *pair, tubelet=shown.tubelet))
+    report_broken(broken, len(files))
+    if Path(arguments.videos).is_dir():
+        title = f'{variant.name}: input and what is left after the last stage'
+        sheet = contact_sheet(strips, title=title)
+        write(places[0].parent / CONTACT_SHEET, encode([sheet], '.png'))
+
+
+def the_variant(config: Any, arguments: argparse.Namespace) -> Variant:
+    if arguments.columns < 1:
+        raise DataError(f'--columns must be at least 1, got {arguments.columns}')
+    schedules = None if arguments.schedule is None else [arguments.schedule]
+    test_cfg = config.get('test_cfg') or {}
+    return chosen_variants(test_cfg, schedules=schedules, pruners=[arguments.pruner])[-1]
+
+
+def class_names(config: Any, num_classes: int) -> tuple[str, ...]:
+    source = config.get('test_dataloader', {}).get('dataset', {}).get('classes')
+    names = numbered_names(num_classes) if source is None else read_class_names(source)
+    if len(names) != num_classes:
+        raise DataError(f'class list {source} has {len(names)} names, the model {num_classes}')
+    return names
+
+
+def label_number(text: str, names: tuple[str, ...]) -> int:
+    if text in names:
+        return names.index(text)
+    if not text.isdecimal() or int(text) >= len(names):
+        raise DataError(f'--label {text!r} is no class name and no number below {len(names)}')
+    return int(text)
+
+
+def output_paths(arguments: argparse.Namespace, files: list[Path], name: str) -> list[Path]:
+    """Where every picture goes; raises DataError where something would be overwritten."""
+    out, suffix = arguments.out, f'.{arguments.format or "png"}'
+    below = Path('work_dirs', Path(arguments.config).stem, 'pictures')
+    if Path(arguments.videos).is_dir():
+        folder = out or below / f'{Path(arguments.videos).resolve().name}_{name}'
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise DataError(f'{folder} exists already: give another --out')
+        if folder.suffix in SUFFIXES:
+            raise DataError(f'--out of a folder of videos is a folder, got {folder}')
+        return picture_names(folder, files, suffix)
+    out = out or below / f'{files[0].stem}_{name}{suffix}'
+    if out.suffix not in SUFFIXES or arguments.format and out.suffix != suffix:
+        allowed = [suffix] if arguments.format else SUFFIXES
+        raise DataError(f'--out takes a {", ".join(allowed)} file, got {out}')
+    if out.exists():
+        raise DataError(f'{out} exists already: give another --out')
+    return [out]
+
+
+def picture_names(folder: Path, files: list[Path], suffix: str) -> list[Path]:
+    """By stem, or by full name and number where two would share one."""
+    stems = Counter([file.stem for file in files] + [Path(CONTACT_SHEET).stem])
+    return [
+        folder / (f'{file.stem}{suffix}' if stems[file.stem] == 1 else f'{i}_{file.name}{suffix}')
+        for i, file in enumerate(files, start=1)
+    ]
+
+
+def draw(shown: Explanation, suffix: str, columns: int) -> bytes:
+    if suffix != '.png':
+        return encode(draw_frames(shown.rows, title=shown.title), suffix)
+    sheet = draw_sheet(shown.rows, title=shown.title, tubelet=shown.tubelet, max_columns=columns)
+    return encode([sheet], suffix)
+
+
+def write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    print(f'written to {path}')
+
+
+def say_what_is_missing(shown: Explanation, stage: int, variant: Variant) -> None:
+    if not stage:
+        print('nothing is dropped, so nothing is ranked: only the frames and GradNorm are shown')
+    elif len(shown.rows) == shown.last + 2:
+        print(f'{variant.name} ranks by no importance or redundancy: there is nothing to show')
+
+
+def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
+    if len(broken) == num_files:
+        raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
+    for video in broken:
+        print(f'left out: {video.filename}: {video.reason}', file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
