@@ -28,7 +28,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['sta', 'sta.*']),
-    package_data={'sta.datasets': ['classes/*.txt']},
+    package_data={'sta.datasets': ['classes/*.txt'], 'sta.paper': ['published.json']},
     install_requires=read_requirements('requirements.txt'),
     extras_require={'dev': read_requirements('requirements-dev.txt')},
 )
