@@ -28,8 +28,13 @@ def in_order(setting: Setting, drop: int, directions: str, label: str) -> Experi
 
 
 def with_stages(setting: Setting, drop: int, num_stages: int, label: str) -> Experiment:
-    """``drop`` tokens per chunk at each of so many stages, evenly spaced over the blocks."""
-    schedule = PruningSchedule.from_drop(drop, num_stages=num_stages, **_size(setting))
+    """``drop`` tokens per chunk at each of so many stages, evenly spaced over the blocks.
+
+    Directions alternate, as those of three stages do.
+    """
+    schedule = PruningSchedule.from_drop(
+        drop, num_stages=num_stages, directions='FB', **_size(setting)
+    )
     return _experiment(setting, schedule, label)
 
 
