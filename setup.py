@@ -28,7 +28,11 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['sta', 'sta.*']),
-    package_data={'sta.datasets': ['classes/*.txt'], 'sta.report.page': ['*.html']},
+    package_data={
+        'sta.datasets': ['classes/*.txt'],
+        'sta.paper': ['*.json'],
+        'sta.report.page': ['*.html'],
+    },
     install_requires=read_requirements('requirements.txt'),
     extras_require={'dev': read_requirements('requirements-dev.txt')},
 )

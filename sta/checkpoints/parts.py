@@ -17,7 +17,7 @@ FOLDER_FILES = (
 INDEX_SUFFIX = '.index.json'
 SHARD_SUFFIXES = ('.safetensors', '.bin')
 LARGEST_INDEX = 16 * 2**20  # bytes; an index of 100,000 tensors has less
-_OTHER_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
+FILE_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
 
 
 def file_in_folder(folder: Path) -> Path:
@@ -29,7 +29,7 @@ def file_in_folder(folder: Path) -> Path:
     for name in FOLDER_FILES:
         if (folder / name).is_file():
             return folder / name
-    others = sorted(p.name for p in folder.iterdir() if p.suffix in _OTHER_SUFFIXES)
+    others = sorted(p.name for p in folder.iterdir() if p.suffix in FILE_SUFFIXES)
     raise CheckpointError(
         f'checkpoint {folder} is a folder without {", ".join(FOLDER_FILES[::2])} or an index of '
         f'shards{"; give one of its files: " + listed(others) if others else ""}'

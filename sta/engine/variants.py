@@ -16,6 +16,8 @@ SHORT_NAMES = {
 }
 _FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
 UNPRUNED = 'unpruned'
+# What a config says about a pruner that the pruner itself does not take.
+_OF_THE_CONFIG = ('name', 'schedules')
 
 
 class VariantError(ValueError):
@@ -23,29 +25,31 @@ class VariantError(ValueError):
 
 
 def expand_variants(
-    schedules: Sequence[Any], pruners: Sequence[Mapping[str, Any]]
+    schedules: Sequence[Any] | None, pruners: Sequence[Mapping[str, Any]]
 ) -> list[Variant]:
     """Every pruner at every schedule; dropping nothing is one variant whatever the pruner.
 
     Args:
         schedules: ints, lists of ints, lists of dicts, None, or dict(name=, schedule=).
-        pruners: settings of pruners, dict(type=...) with an optional name.
+        pruners: settings of pruners, dict(type=...) with an optional name, and with optional
+            schedules of its own, which take the place of ``schedules``.
 
     Raises:
         VariantError: none given, or two variants of one name.
     """
-    for name, value in (('schedules', schedules), ('pruners', pruners)):
-        if not isinstance(value, list | tuple) or not value:
-            raise VariantError(f'{name} must be a list with at least one entry, got {value!r}')
+    _check_list('pruners', pruners)
     if not all(isinstance(pruner, Mapping) for pruner in pruners):
         raise VariantError(f'every pruner is settings, dict(type=..., ...), got {pruners!r}')
+    chosen = [pruner.get('schedules', schedules) for pruner in pruners]
+    for own in chosen:
+        _check_list('schedules', own)
     variants = []
-    if any(_drops_nothing(schedule) for schedule in schedules):
+    if any(_drops_nothing(schedule) for own in chosen for schedule in own):
         variants.append(Variant(UNPRUNED, None, None))
-    for pruner in pruners:
+    for pruner, own in zip(pruners, chosen, strict=True):
         family = pruner_name(pruner)
-        settings = {key: value for key, value in pruner.items() if key != 'name'}
-        for index, schedule in enumerate(schedules):
+        settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
+        for index, schedule in enumerate(own):
             if not _drops_nothing(schedule):
                 label, value = _schedule_label(schedule, index)
                 variants.append(Variant(f'{family}-{label}', settings, value, family))
@@ -91,7 +95,7 @@ def pruner_name(pruner: Mapping[str, Any]) -> str:
     extra = [
         f'{key}={value}'
         for key, value in pruner.items()
-        if key != 'type' and defaults.get(key) != value
+        if key not in ('type', *_OF_THE_CONFIG) and defaults.get(key) != value
     ]
     return f'{short}[{",".join(extra)}]' if extra else short
 
@@ -140,6 +144,11 @@ def _known_types() -> Iterable[str]:
     from sta.registry import PRUNERS
 
     return PRUNERS.module_dict
+
+
+def _check_list(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) or not value:
+        raise VariantError(f'{name} must be a list with at least one entry, got {value!r}')
 
 
 def _drops_nothing(schedule: Any) -> bool:

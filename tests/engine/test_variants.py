@@ -39,6 +39,25 @@ def test_every_pruner_at_every_schedule_and_no_pruning_once_and_first() -> None:
     ]
 
 
+def test_a_pruner_may_have_schedules_of_its_own() -> None:
+    score = {'type': 'STAPruner', 'score': 'temporal', 'schedules': [4]}
+    assert expand_variants([0, 2], [STA, score, {**RANDOM, 'schedules': [0, 6]}]) == [
+        Variant('unpruned', None, None, ''),
+        Variant('sta-2', STA, 2, 'sta'),
+        Variant('sta[score=temporal]-4', {**STA, 'score': 'temporal'}, 4, 'sta[score=temporal]'),
+        Variant('random-6', RANDOM, 6, 'random'),
+    ]
+
+
+def test_schedules_for_all_are_not_needed_where_every_pruner_has_its_own() -> None:
+    own = {'schedules': [3]}
+    assert names(None, {**STA, **own}, {**RANDOM, **own}) == ['sta-3', 'random-3']
+    with pytest.raises(VariantError, match='schedules must be a list with at least one'):
+        names(None, {**STA, **own}, RANDOM)
+    with pytest.raises(VariantError, match='schedules must be a list with at least one'):
+        names([1], {**STA, 'schedules': []})
+
+
 @pytest.mark.parametrize('nothing', [0, None, [0], [0, 0, 0], (0, 0), ZERO_STAGES], ids=repr)
 def test_dropping_nothing_has_one_name(nothing: Any) -> None:
     assert names([nothing, 3]) == ['unpruned', 'sta-3']

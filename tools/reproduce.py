@@ -1,0 +1,88 @@
+"""The paper's tables, every published number beside ours.
+
+python tools/reproduce.py table2 table3
+python tools/reproduce.py all --checkpoints DIR --data DIR
+python tools/reproduce.py all --smoke
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from sta.engine import LAUNCHERS, start_processes
+from sta.engine.command_line import run_command
+from sta.engine.session import say
+from sta.paper import TABLES, build_tables
+from sta.paper.reproduction import Request, legend_of, reproduce
+from sta.paper.texts import screen_table
+from sta.report import print_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'tables',
+        nargs='*',
+        default=['all'],
+        metavar='TABLE',
+        help=f'{", ".join(TABLES)}, table6 or all (default)',
+    )
+    parser.add_argument('--checkpoints', type=Path, metavar='DIR', help='folder of weights')
+    parser.add_argument(
+        '--data', type=Path, metavar='DIR', help='kinetics400/ and sthv2/; default data'
+    )
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR', help='default work_dirs/paper, or work_dirs/paper_smoke'
+    )
+    parser.add_argument(
+        '--smoke', action='store_true', help='small models and embedded videos: does all of it run?'
+    )
+    parser.add_argument(
+        '--throughput', action='store_true', help='also measure clips/s on this machine'
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace, command: str) -> None:
+    request = Request(
+        tables=tuple(build_tables(arguments.tables)),
+        root=ROOT,
+        checkpoints=arguments.checkpoints,
+        data=arguments.data,
+        out=arguments.out,
+        is_smoke=arguments.smoke,
+        with_throughput=arguments.throughput,
+        precision=arguments.amp or 'fp32',
+        command=command,
+    )
+    inputs = request.inputs()
+    start_processes(arguments.launcher)
+    filled, written = reproduce(request, inputs)
+    if not written:  # another process prints
+        return
+    for table in filled:
+        print_table(screen_table(table))
+        print(*table.notes(), '', sep='\n')
+    for line in legend_of(filled, inputs):
+        print(line)
+    say(f'written to {request.folder}: {", ".join(path.name for path in written)}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    words = sys.argv[1:] if argv is None else argv
+    command = 'python tools/reproduce.py ' + shlex.join(words)
+    return run_command(lambda: run(arguments, command))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
