@@ -214,11 +214,20 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         return parsed
 
     def check_pruner(self, pruner: Any) -> None:
-        """Raise ScheduleError for pruners that merge: a grid has no place for merged tokens."""
+        """Raise ScheduleError for pruners that merge, or that empty some frames more than others.
+
+        A grid has no place for merged tokens, and its fill counts on as many in every frame.
+        """
         if pruner.merges:
             raise ScheduleError(
                 f'{type(pruner).__name__} merges tokens, which have no place on the grid of '
                 f'{type(self).__name__}: use a pruner that drops, such as STAPruner'
+            )
+        if not pruner.per_chunk:
+            raise ScheduleError(
+                f'{type(pruner).__name__} drops more from some frames than from others, but '
+                f'{type(self).__name__} needs as many tokens in every frame: use a pruner that '
+                f'drops per chunk, such as STAPruner'
             )
 
     def token_grid(self, clip_shape: tuple[int, int, int, int]) -> Size:

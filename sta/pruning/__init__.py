@@ -1,6 +1,6 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
-from .baselines import RandomPruner, ToMeMergePruner, TubeRandomPruner
+from .baselines import RandomPruner, TubeRandomPruner
 from .context import Pruned, StageContext, select_tokens
 from .fill import nearest_kept
 from .grid_schedule import fit_to_grids, parse_grid_schedule
@@ -8,6 +8,7 @@ from .provenance import origins, trace
 from .pruner import STAPruner, prune_stage
 from .randomness import clip_fingerprint
 from .schedule import PruningSchedule, PruningStage, ScheduleError
+from .tome import ToMeDropPruner, ToMeMergePruner
 from .variant import Variant
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'STAPruner',
     'ScheduleError',
     'StageContext',
+    'ToMeDropPruner',
     'ToMeMergePruner',
     'TubeRandomPruner',
     'Variant',

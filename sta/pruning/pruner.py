@@ -249,6 +249,7 @@ class STAPruner:
     """
 
     merges = False
+    per_chunk = True
 
     def __init__(
         self,
