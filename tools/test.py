@@ -17,12 +17,13 @@ from sta.engine import (
     parse_pruner_text,
     parse_schedule_text,
     start_processes,
+    with_seeds,
 )
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.evaluation import EvaluationResult, summarise
+from sta.evaluation import EvaluationResult, shown_rows, summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
     print_accuracy_table,
@@ -51,8 +52,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, or with settings sta:score=temporal; '
-        'default: test_cfg of the config',
+        help='sta, random, tube-random, tome, tome-drop, temporal, semantic, or with settings '
+        'sta:similarity=value; default: test_cfg of the config',
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='draw with N seeds; tables and plot then show the mean',
     )
     parser.add_argument(
         '--work-dir',
@@ -90,6 +97,8 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         config.test_cfg.schedules = [parse_schedule_text(text) for text in arguments.schedules]
     if arguments.pruners:
         config.test_cfg.pruners = [parse_pruner_text(text) for text in arguments.pruners]
+    if arguments.seeds is not None:
+        config.test_cfg.pruners = with_seeds(config.test_cfg.get('pruners', []), arguments.seeds)
     if arguments.amp:
         config.test_cfg.precision = arguments.amp
     if arguments.max_videos is not None:
@@ -118,7 +127,9 @@ def write_everything(
 ) -> list[Path]:
     """Results, classes and plot; results.json, which marks a run as finished, at the very end."""
     figure = plot_accuracy_vs_gflops(
-        summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
+        shown_rows(summarise(result)),
+        num_videos=len(result.labels),
+        title=Path(arguments.config).stem,
     )
     plots = save_figure(figure, folder, 'accuracy_vs_gflops')
     names = None if result.class_list is None else read_class_names(result.class_list)

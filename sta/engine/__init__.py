@@ -13,6 +13,7 @@ from .variants import (  # noqa: E402
     expand_variants,
     parse_pruner_text,
     parse_schedule_text,
+    with_seeds,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     'parse_pruner_text',
     'parse_schedule_text',
     'start_processes',
+    'with_seeds',
 ]

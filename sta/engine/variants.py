@@ -13,8 +13,14 @@ SHORT_NAMES = {
     'random': 'RandomPruner',
     'tube-random': 'TubeRandomPruner',
     'tome': 'ToMeMergePruner',
+    'tome-drop': 'ToMeDropPruner',
 }
 _FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
+# The halves of STA's score: only A, and only 1 - F.
+SETTINGS = {
+    'temporal': dict(type='STAPruner', score='temporal'),
+    'semantic': dict(type='STAPruner', score='semantic'),
+}
 UNPRUNED = 'unpruned'
 
 
@@ -43,12 +49,13 @@ def expand_variants(
     if any(_drops_nothing(schedule) for schedule in schedules):
         variants.append(Variant(UNPRUNED, None, None))
     for pruner in pruners:
-        family = pruner_name(pruner)
+        name = pruner_name(pruner)
+        family = pruner_name({key: value for key, value in pruner.items() if key != 'seed'})
         settings = {key: value for key, value in pruner.items() if key != 'name'}
         for index, schedule in enumerate(schedules):
             if not _drops_nothing(schedule):
                 label, value = _schedule_label(schedule, index)
-                variants.append(Variant(f'{family}-{label}', settings, value, family))
+                variants.append(Variant(f'{name}-{label}', settings, value, family, label))
     names = [variant.name for variant in variants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -84,16 +91,47 @@ def chosen_variants(
 def pruner_name(pruner: Mapping[str, Any]) -> str:
     """'sta' for dict(type='STAPruner'), with settings that differ from the default in brackets."""
     if 'name' in pruner:
-        return str(pruner['name'])
+        seed = f'[seed={pruner["seed"]}]' if 'seed' in pruner else ''
+        return f'{pruner["name"]}{seed}'
     kind = str(pruner.get('type'))
     short = _FAMILIES.get(kind, kind)
     defaults = dict(first_frame='tome', similarity='key', score='product')
+    for name, settings in SETTINGS.items():
+        if pruner == settings:
+            return name
     extra = [
         f'{key}={value}'
         for key, value in pruner.items()
         if key != 'type' and defaults.get(key) != value
     ]
     return f'{short}[{",".join(extra)}]' if extra else short
+
+
+def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dict[str, Any]]:
+    """Every pruner that draws, once for each seed 0, 1, ...; those with a seed of their own stay.
+
+    Args:
+        pruners: settings.
+        num_seeds: draws of each.
+
+    Raises:
+        VariantError: fewer than one seed, or no pruner that draws.
+        PrunerError: settings that make no pruner.
+    """
+    from sta.registry import build_pruner
+
+    if num_seeds < 1:
+        raise VariantError(f'--seeds must be at least 1, got {num_seeds}')
+    seeded = []
+    for pruner in pruners:
+        settings = {key: value for key, value in pruner.items() if key != 'name'}
+        draws = 'seed' not in settings and build_pruner(settings).draws
+        seeds = [{'seed': seed} for seed in range(num_seeds)] if draws else [{}]
+        seeded += [{**pruner, **seed} for seed in seeds]
+    if not any('seed' in pruner for pruner in seeded):
+        names = ', '.join(pruner_name(pruner) for pruner in pruners)
+        raise VariantError(f'--seeds is for pruners that draw, such as random; got {names}')
+    return seeded
 
 
 def parse_schedule_text(text: str) -> Any:
@@ -119,15 +157,16 @@ def parse_schedule_text(text: str) -> Any:
 
 
 def parse_pruner_text(text: str) -> dict[str, Any]:
-    """A pruner as typed: sta, random, tube-random, tome, or sta:score=temporal,first_frame=grid.
+    """A pruner as typed: sta, random, tome, temporal, ..., or sta:score=temporal,first_frame=grid.
 
     Raises:
         VariantError: an unknown name, or a setting that is not key=value.
     """
     name, _, settings = text.partition(':')
-    if name not in SHORT_NAMES and name not in _known_types():
-        raise VariantError(f'unknown pruner {name!r}; known are {", ".join(SHORT_NAMES)}')
-    pruner: dict[str, Any] = dict(type=SHORT_NAMES.get(name, name))
+    if name not in {*SHORT_NAMES, *SETTINGS, *_known_types()}:
+        known = ', '.join((*SHORT_NAMES, *SETTINGS))
+        raise VariantError(f'unknown pruner {name!r}; known are {known}')
+    pruner: dict[str, Any] = dict(SETTINGS.get(name, dict(type=SHORT_NAMES.get(name, name))))
     for part in filter(None, settings.split(',')):
         key, equals, value = part.partition('=')
         if not equals:

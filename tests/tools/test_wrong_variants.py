@@ -85,3 +85,17 @@ def test_a_pruner_that_cannot_be_in_the_other_tools(
 ) -> None:
     flag = '--pruner' if tool == 'benchmark' else '--pruners'
     refused(tool, tiny.one_view, '--schedules', '0', '2', flag, pruner, said=said)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--seeds', '0', '--pruners', 'random'), ('--seeds must be at least 1', 'got 0')),
+        (('--seeds', '3', '--pruners', 'sta', 'tome'), ('pruners that draw', 'sta, tome')),
+        (('--seeds', '2', '--pruners', 'sta:scroe=1'), ("'scroe'",)),
+    ],
+)
+def test_seeds_that_cannot_be(
+    refused: Refused, tiny: Tiny, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refused('test', tiny.one_view, tiny.checkpoint, *arguments, said=said)
