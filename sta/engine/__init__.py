@@ -9,6 +9,7 @@ from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # no
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
+    chosen_pruners,
     chosen_variants,
     expand_variants,
     parse_pruner_text,
@@ -22,6 +23,7 @@ __all__ = [
     'LaunchError',
     'VariantError',
     'VariantTestLoop',
+    'chosen_pruners',
     'chosen_variants',
     'expand_variants',
     'first_decides',

@@ -35,7 +35,8 @@ def expand_variants(
 
     Args:
         schedules: ints, lists of ints, lists of dicts, None, or dict(name=, schedule=).
-        pruners: settings of pruners, dict(type=...) with an optional name.
+        pruners: settings of pruners, dict(type=...) with an optional name and optional schedules of
+            their own, in place of the common ones.
 
     Raises:
         VariantError: none given, or two variants of one name.
@@ -51,8 +52,8 @@ def expand_variants(
     for pruner in pruners:
         name = pruner_name(pruner)
         family = pruner_name({key: value for key, value in pruner.items() if key != 'seed'})
-        settings = {key: value for key, value in pruner.items() if key != 'name'}
-        for index, schedule in enumerate(schedules):
+        settings = {k: value for k, value in pruner.items() if k not in ('name', 'schedules')}
+        for index, schedule in enumerate(pruner.get('schedules', schedules)):
             if not _drops_nothing(schedule):
                 label, value = _schedule_label(schedule, index)
                 variants.append(Variant(f'{name}-{label}', settings, value, family, label))
@@ -82,10 +83,17 @@ def chosen_variants(
         [parse_schedule_text(text) for text in schedules]
         if schedules
         else test_cfg.get('schedules', [0]),
-        [parse_pruner_text(text) for text in pruners]
-        if pruners
-        else test_cfg.get('pruners', [dict(type='STAPruner')]),
+        chosen_pruners(test_cfg, pruners),
     )
+
+
+def chosen_pruners(
+    test_cfg: Mapping[str, Any], pruners: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Pruners as typed on a command line, or else those of a config, or else STA."""
+    if pruners:
+        return [parse_pruner_text(text) for text in pruners]
+    return test_cfg.get('pruners', [dict(type='STAPruner')])
 
 
 def pruner_name(pruner: Mapping[str, Any]) -> str:
@@ -97,12 +105,12 @@ def pruner_name(pruner: Mapping[str, Any]) -> str:
     short = _FAMILIES.get(kind, kind)
     defaults = dict(first_frame='tome', similarity='key', score='product')
     for name, settings in SETTINGS.items():
-        if pruner == settings:
+        if {key: value for key, value in pruner.items() if key != 'schedules'} == settings:
             return name
     extra = [
         f'{key}={value}'
         for key, value in pruner.items()
-        if key != 'type' and defaults.get(key) != value
+        if key not in ('type', 'schedules') and defaults.get(key) != value
     ]
     return f'{short}[{",".join(extra)}]' if extra else short
 
@@ -124,7 +132,7 @@ def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dic
         raise VariantError(f'--seeds must be at least 1, got {num_seeds}')
     seeded = []
     for pruner in pruners:
-        settings = {key: value for key, value in pruner.items() if key != 'name'}
+        settings = {k: value for k, value in pruner.items() if k not in ('name', 'schedules')}
         draws = 'seed' not in settings and build_pruner(settings).draws
         seeds = [{'seed': seed} for seed in range(num_seeds)] if draws else [{}]
         seeded += [{**pruner, **seed} for seed in seeds]

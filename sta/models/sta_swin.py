@@ -21,6 +21,7 @@ from sta.pruning import (
     StageContext,
     clip_fingerprint,
     fit_to_grids,
+    grid_ladder,
     nearest_kept,
     parse_grid_schedule,
 )
@@ -247,6 +248,11 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
             frames, rows, columns = grids[stage.after_block]
             left.append(frames * (rows * columns - stage.num_drop))
         return left
+
+    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[int] | list[list[int]]:
+        """The paper's r1 = 8, 16, ... where it fits, else drops in the same proportion."""
+        grids = self._merged_grids(self.token_grid(clip_shape))
+        return grid_ladder([rows * columns for _, rows, columns in grids.values()])
 
     def forward(
         self, x: Tensor, return_kept: bool = False

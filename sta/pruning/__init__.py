@@ -3,7 +3,7 @@
 from .baselines import RandomPruner, TubeRandomPruner
 from .context import Pruned, StageContext, select_tokens
 from .fill import nearest_kept
-from .grid_schedule import fit_to_grids, parse_grid_schedule
+from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
 from .provenance import origins, trace
 from .pruner import STAPruner, prune_stage
 from .randomness import clip_fingerprint
@@ -25,6 +25,7 @@ __all__ = [
     'Variant',
     'clip_fingerprint',
     'fit_to_grids',
+    'grid_ladder',
     'nearest_kept',
     'origins',
     'parse_grid_schedule',

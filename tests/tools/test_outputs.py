@@ -223,3 +223,23 @@ def test_several_seeds_are_one_row_of_the_table_and_all_in_the_files(
     scores = read_scores(folder / 'scores.npz')
     assert scores.variants == ('unpruned', 'sta-2', *draws)
     assert len({scores.scores[i].tobytes() for i in range(5)}) == 5
+
+
+def test_a_budget_takes_the_place_of_schedules(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Pruners that cost differently drop differently; no pruning is always there."""
+    arguments = ('--pruners', 'sta', 'random', '--seeds', 2, '--budget', 0.8)
+    folder = tmp_path / 'run'
+    assert run_tool('test', tiny.one_view, tiny.checkpoint, *arguments, '--work-dir', folder) == 0
+    said = capsys.readouterr().out
+    drops = dict(re.findall(r'^budget 0\.8 = .*: (\w+) drops (\d+), ', said, re.M))
+    assert list(drops) == ['sta', 'random']
+    rows = json.loads((folder / 'results.json').read_text())['rows']
+    names = {row['name']: row['reduction_percent'] for row in rows}
+    assert list(names)[:3] == [
+        'unpruned',
+        f'sta-{drops["sta"]}',
+        f'random-{drops["random"]} (2 seeds)',
+    ]
+    assert all(20.0 <= saved < 30.0 for saved in list(names.values())[1:])
