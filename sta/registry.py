@@ -17,6 +17,7 @@ for _pruner in (
     pruning.RandomPruner,
     pruning.TubeRandomPruner,
     pruning.ToMeMergePruner,
+    pruning.ToMeDropPruner,
 ):
     PRUNERS.register_module(module=_pruner)
 

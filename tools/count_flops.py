@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 
 from sta.analysis import count_costs
-from sta.engine import chosen_variants
+from sta.engine import chosen_pruners, chosen_variants, expand_variants
+from sta.engine.budgets import meet_budgets
 from sta.engine.command_line import run_command
 from sta.engine.config import load_config
 from sta.engine.session import build_model, clip_shape, views_per_video
+from sta.pruning import Variant
 from sta.report import cost_table, print_table
 
 
@@ -24,17 +27,25 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument(
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
         '--schedules',
         nargs='+',
         metavar='R',
         help='tokens dropped per chunk: 64, or 48,96,192; default: test_cfg of the config',
     )
+    amount.add_argument(
+        '--budget',
+        nargs='+',
+        type=float,
+        metavar='SHARE',
+        help='shares of the unpruned GFLOPs, e.g. 0.8 0.6: how much each pruner must drop',
+    )
     parser.add_argument(
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome; default: config',
+        help='sta, random, tube-random, tome, tome-drop, temporal, semantic; default: config',
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)
@@ -42,14 +53,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def count(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
-    variants = chosen_variants(
-        config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
-    )
+    if arguments.budget:
+        variants = variants_within(config, arguments)
+    else:
+        variants = chosen_variants(
+            config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
+        )
     with torch.device('meta'):  # shapes are all that counts: a ViT-H need not be filled
         model = build_model(config)
     costs = count_costs(model, variants, clip_shape(model.backbone))
     rows = [(variant.name, cost) for variant, cost in zip(variants, costs, strict=True)]
     print_table(cost_table(rows, views=views_per_video(config), title=Path(arguments.config).stem))
+
+
+def variants_within(config: Config, arguments: argparse.Namespace) -> list[Variant]:
+    """No pruning and every pruner at every budget; prints what was found."""
+    pruners = chosen_pruners(config.get('test_cfg', {}), arguments.pruners)
+    pruners, lines = meet_budgets(config, pruners, arguments.budget)
+    for line in lines:
+        print(line)
+    return expand_variants([0], pruners)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,12 +17,14 @@ from sta.engine import (
     parse_pruner_text,
     parse_schedule_text,
     start_processes,
+    with_seeds,
 )
+from sta.engine.budgets import meet_budgets
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.evaluation import EvaluationResult, summarise
+from sta.evaluation import EvaluationResult, shown_rows, summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
     print_accuracy_table,
@@ -41,19 +43,34 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint', nargs='?', help='.pth, .pt, .bin, .safetensors, or a Hugging Face folder'
     )
-    parser.add_argument(
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
         '--schedules',
         nargs='+',
         metavar='R',
         help='tokens dropped per chunk: 64, or 48,96,192 for stages of their own; '
         'default: test_cfg of the config',
     )
+    amount.add_argument(
+        '--budget',
+        nargs='+',
+        type=float,
+        metavar='SHARE',
+        help='GFLOPs allowed, as shares of the unpruned ones, e.g. 0.8 0.6; how much each pruner '
+        'drops follows',
+    )
     parser.add_argument(
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, or with settings sta:score=temporal; '
-        'default: test_cfg of the config',
+        help='sta, random, tube-random, tome, tome-drop, temporal, semantic, or with settings '
+        'sta:similarity=value; default: test_cfg of the config',
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='draw with N seeds; tables and plot then show the mean',
     )
     parser.add_argument(
         '--work-dir',
@@ -89,15 +106,23 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
             raise ConfigError(f'config {arguments.config} defines no {part}')
         if not isinstance(config[part], dict):
             raise ConfigError(f'{part} of {arguments.config} must be a dict, got {config[part]!r}')
+    lines: list[str] = []
     if arguments.schedules:
         config.test_cfg.schedules = [parse_schedule_text(text) for text in arguments.schedules]
     if arguments.pruners:
         config.test_cfg.pruners = [parse_pruner_text(text) for text in arguments.pruners]
+    if arguments.budget:
+        pruners, lines = meet_budgets(config, config.test_cfg.get('pruners', []), arguments.budget)
+        config.test_cfg.update(schedules=[0], pruners=pruners)
+    if arguments.seeds is not None:
+        config.test_cfg.pruners = with_seeds(config.test_cfg.get('pruners', []), arguments.seeds)
     if arguments.amp:
         config.test_cfg.precision = arguments.amp
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
     start_processes(arguments.launcher)
+    for line in lines:
+        say(line)
     runner = build_test_runner(
         config,
         arguments.checkpoint,
@@ -121,7 +146,9 @@ def write_everything(
 ) -> list[Path]:
     """All files; results.json marks a run as finished and comes last but for the page of it."""
     figure = plot_accuracy_vs_gflops(
-        summarise(result), num_videos=len(result.labels), title=Path(arguments.config).stem
+        shown_rows(summarise(result)),
+        num_videos=len(result.labels),
+        title=Path(arguments.config).stem,
     )
     plots = save_figure(figure, folder, 'accuracy_vs_gflops')
     names = None if result.class_list is None else read_class_names(result.class_list)

@@ -59,6 +59,7 @@ class WrappedPruner:
         self.similarity = pruner.similarity
         self.draws = pruner.draws
         self.merges = pruner.merges
+        self.per_chunk = pruner.per_chunk
         self.check = pruner.check
 
     def __call__(

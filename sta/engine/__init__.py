@@ -9,10 +9,12 @@ from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # no
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
+    chosen_pruners,
     chosen_variants,
     expand_variants,
     parse_pruner_text,
     parse_schedule_text,
+    with_seeds,
 )
 
 __all__ = [
@@ -21,10 +23,12 @@ __all__ = [
     'LaunchError',
     'VariantError',
     'VariantTestLoop',
+    'chosen_pruners',
     'chosen_variants',
     'expand_variants',
     'first_decides',
     'parse_pruner_text',
     'parse_schedule_text',
     'start_processes',
+    'with_seeds',
 ]

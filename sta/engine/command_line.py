@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from sta.analysis import BudgetError
 from sta.checkpoints import CheckpointError
 from sta.compat import HostError
 from sta.datasets.errors import DataError
@@ -18,6 +19,7 @@ from .scoring import MemoryShortError
 from .variants import VariantError
 
 USER_ERRORS = (
+    BudgetError,
     CheckpointError,
     ConfigError,
     DataError,

@@ -13,8 +13,14 @@ SHORT_NAMES = {
     'random': 'RandomPruner',
     'tube-random': 'TubeRandomPruner',
     'tome': 'ToMeMergePruner',
+    'tome-drop': 'ToMeDropPruner',
 }
 _FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
+# The halves of STA's score: only A, and only 1 - F.
+SETTINGS = {
+    'temporal': dict(type='STAPruner', score='temporal'),
+    'semantic': dict(type='STAPruner', score='semantic'),
+}
 UNPRUNED = 'unpruned'
 # What a config says about a pruner that the pruner itself does not take.
 _OF_THE_CONFIG = ('name', 'schedules')
@@ -47,12 +53,13 @@ def expand_variants(
     if any(_drops_nothing(schedule) for own in chosen for schedule in own):
         variants.append(Variant(UNPRUNED, None, None))
     for pruner, own in zip(pruners, chosen, strict=True):
-        family = pruner_name(pruner)
+        name = pruner_name(pruner)
+        family = pruner_name({key: value for key, value in pruner.items() if key != 'seed'})
         settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
         for index, schedule in enumerate(own):
             if not _drops_nothing(schedule):
                 label, value = _schedule_label(schedule, index)
-                variants.append(Variant(f'{family}-{label}', settings, value, family))
+                variants.append(Variant(f'{name}-{label}', settings, value, family, label))
     names = [variant.name for variant in variants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -79,25 +86,63 @@ def chosen_variants(
         [parse_schedule_text(text) for text in schedules]
         if schedules
         else test_cfg.get('schedules', [0]),
-        [parse_pruner_text(text) for text in pruners]
-        if pruners
-        else test_cfg.get('pruners', [dict(type='STAPruner')]),
+        chosen_pruners(test_cfg, pruners),
     )
+
+
+def chosen_pruners(
+    test_cfg: Mapping[str, Any], pruners: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Pruners as typed on a command line, or else those of a config, or else STA."""
+    if pruners:
+        return [parse_pruner_text(text) for text in pruners]
+    return test_cfg.get('pruners', [dict(type='STAPruner')])
 
 
 def pruner_name(pruner: Mapping[str, Any]) -> str:
     """'sta' for dict(type='STAPruner'), with settings that differ from the default in brackets."""
     if 'name' in pruner:
-        return str(pruner['name'])
+        seed = f'[seed={pruner["seed"]}]' if 'seed' in pruner else ''
+        return f'{pruner["name"]}{seed}'
     kind = str(pruner.get('type'))
     short = _FAMILIES.get(kind, kind)
     defaults = dict(first_frame='tome', similarity='key', score='product')
+    for name, settings in SETTINGS.items():
+        if {key: value for key, value in pruner.items() if key != 'schedules'} == settings:
+            return name
     extra = [
         f'{key}={value}'
         for key, value in pruner.items()
         if key not in ('type', *_OF_THE_CONFIG) and defaults.get(key) != value
     ]
     return f'{short}[{",".join(extra)}]' if extra else short
+
+
+def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dict[str, Any]]:
+    """Every pruner that draws, once for each seed 0, 1, ...; those with a seed of their own stay.
+
+    Args:
+        pruners: settings.
+        num_seeds: draws of each.
+
+    Raises:
+        VariantError: fewer than one seed, or no pruner that draws.
+        PrunerError: settings that make no pruner.
+    """
+    from sta.registry import build_pruner
+
+    if num_seeds < 1:
+        raise VariantError(f'--seeds must be at least 1, got {num_seeds}')
+    seeded = []
+    for pruner in pruners:
+        settings = {k: value for k, value in pruner.items() if k not in ('name', 'schedules')}
+        draws = 'seed' not in settings and build_pruner(settings).draws
+        seeds = [{'seed': seed} for seed in range(num_seeds)] if draws else [{}]
+        seeded += [{**pruner, **seed} for seed in seeds]
+    if not any('seed' in pruner for pruner in seeded):
+        names = ', '.join(pruner_name(pruner) for pruner in pruners)
+        raise VariantError(f'--seeds is for pruners that draw, such as random; got {names}')
+    return seeded
 
 
 def parse_schedule_text(text: str) -> Any:
@@ -123,15 +168,16 @@ def parse_schedule_text(text: str) -> Any:
 
 
 def parse_pruner_text(text: str) -> dict[str, Any]:
-    """A pruner as typed: sta, random, tube-random, tome, or sta:score=temporal,first_frame=grid.
+    """A pruner as typed: sta, random, tome, temporal, ..., or sta:score=temporal,first_frame=grid.
 
     Raises:
         VariantError: an unknown name, or a setting that is not key=value.
     """
     name, _, settings = text.partition(':')
-    if name not in SHORT_NAMES and name not in _known_types():
-        raise VariantError(f'unknown pruner {name!r}; known are {", ".join(SHORT_NAMES)}')
-    pruner: dict[str, Any] = dict(type=SHORT_NAMES.get(name, name))
+    if name not in {*SHORT_NAMES, *SETTINGS, *_known_types()}:
+        known = ', '.join((*SHORT_NAMES, *SETTINGS))
+        raise VariantError(f'unknown pruner {name!r}; known are {known}')
+    pruner: dict[str, Any] = dict(SETTINGS.get(name, dict(type=SHORT_NAMES.get(name, name))))
     for part in filter(None, settings.split(',')):
         key, equals, value = part.partition('=')
         if not equals:

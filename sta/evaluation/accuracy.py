@@ -1,4 +1,4 @@
-"""Top-k accuracy from scores."""
+"""Top-k accuracy from scores, and how sure it is."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     tied_behind = (scores == own) & (np.arange(scores.shape[1]) >= labels[:, None])
     # Counting what is not behind, rather than what is ahead, makes NaN scores wrong, not right.
     return (~((scores < own) | tied_behind)).sum(1) < k
+
+
+def standard_error(percent: np.ndarray | float, num_videos: int) -> np.ndarray:
+    """Binomial standard error of one accuracy, all in per cent: the chance in drawing the videos.
+
+    Args:
+        percent: accuracies.
+        num_videos: behind each of them.
+    """
+    share = np.asarray(percent, dtype=float) / 100.0
+    return 100.0 * np.sqrt(share * (1.0 - share) / num_videos)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy  # whose parts are imported when first used: most evaluations need none
+import scipy  # whose parts are imported when first used
 
 from .confusion import confusion_matrix, predicted_classes
+from .paired import mcnemar_p
 
 SIGNIFICANT = 0.05  # share of false alarms among the classes called changed that readers accept
 
@@ -140,8 +141,7 @@ def _change(label: int | None, name: str, right: np.ndarray) -> ClassChange:
     gained, lost = int((~before & after).sum()), int((before & ~after).sum())
     p_value = None
     if len(before):
-        # Only videos that changed sides say anything; without any there is nothing to explain.
-        p_value = float(scipy.stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+        p_value = mcnemar_p(lost, gained)
     return ClassChange(
         label=label,
         name=name,

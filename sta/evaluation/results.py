@@ -1,4 +1,4 @@
-"""What an evaluation found: per-video scores of every variant, and a summary row for each."""
+"""What an evaluation found: per-video scores of every variant, and what each one costs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from sta.pruning import Variant
-
-from .accuracy import top_k_correct
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,11 @@ class Cost:
     def tokens_kept(self) -> int:
         """Tokens per clip that reach the head."""
         return self.tokens_after_stages[-1] if self.tokens_after_stages else self.num_tokens
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether this is the cost of no pruning."""
+        return self.tokens_kept == self.num_tokens
 
 
 @dataclass(frozen=True)
@@ -102,65 +105,3 @@ class EvaluationResult:
     def num_listed(self) -> int:
         """Videos of the list, evaluated or not."""
         return len(self.labels) + len(self.left_out)
-
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """One line of the table; per cent where the name says so, None where undefined.
-
-    Attributes:
-        name: variant, e.g. 'sta-64'.
-        pruner: family for plots, e.g. 'sta'; '' for no pruning.
-        tokens_kept: tokens per clip that reach the head.
-        tokens_after_stages: tokens per clip after each stage.
-        gflops_per_view: 1e9 multiply-accumulates per view.
-        gflops_per_video: the same times the views of a video.
-        reduction_percent: GFLOPs saved against no pruning.
-        top1_percent: top-1 accuracy.
-        top5_percent: top-5 accuracy.
-        top1_change: top-1 minus that of no pruning, in points.
-        clips_per_s: views per second of the model alone.
-    """
-
-    name: str
-    pruner: str
-    tokens_kept: int
-    tokens_after_stages: tuple[int, ...]
-    gflops_per_view: float
-    gflops_per_video: float
-    reduction_percent: float | None
-    top1_percent: float
-    top5_percent: float
-    top1_change: float | None
-    clips_per_s: float
-
-
-def summarise(result: EvaluationResult) -> list[SummaryRow]:
-    """One row per variant; changes are against the variant that drops nothing, if it was run."""
-    top1 = [100.0 * top_k_correct(v.scores, result.labels, 1).mean() for v in result.variants]
-    full = next(
-        (i for i, v in enumerate(result.variants) if v.cost.tokens_kept == v.cost.num_tokens), None
-    )
-    rows = []
-    for i, v in enumerate(result.variants):
-        reduction = change = None
-        if full is not None:
-            whole = result.variants[full].cost.gflops_per_view
-            reduction = 100.0 * (1.0 - v.cost.gflops_per_view / whole)
-            change = top1[i] - top1[full]
-        rows.append(
-            SummaryRow(
-                name=v.variant.name,
-                pruner=v.variant.family,
-                tokens_kept=v.cost.tokens_kept,
-                tokens_after_stages=v.cost.tokens_after_stages,
-                gflops_per_view=v.cost.gflops_per_view,
-                gflops_per_video=v.cost.gflops_per_view * result.views,
-                reduction_percent=reduction,
-                top1_percent=top1[i],
-                top5_percent=100.0 * top_k_correct(v.scores, result.labels, 5).mean(),
-                top1_change=change,
-                clips_per_s=v.clips_per_s,
-            )
-        )
-    return rows

@@ -33,6 +33,10 @@ class PrunableBackbone:
         """Parse and check a schedule against this model; the backbone defines it."""
         raise TypeError(f'{type(self).__name__} does not define parse_schedule')
 
+    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[Any]:
+        """Schedules from the least to the most dropped; the backbone defines it."""
+        raise TypeError(f'{type(self).__name__} does not define drop_ladder')
+
     def check_pruner(self, pruner: Any) -> None:
         """Raise ScheduleError when this backbone cannot work with a pruner; all will do."""
 

@@ -21,6 +21,7 @@ from sta.pruning import (
     StageContext,
     clip_fingerprint,
     fit_to_grids,
+    grid_ladder,
     nearest_kept,
     parse_grid_schedule,
 )
@@ -214,11 +215,20 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         return parsed
 
     def check_pruner(self, pruner: Any) -> None:
-        """Raise ScheduleError for pruners that merge: a grid has no place for merged tokens."""
+        """Raise ScheduleError for pruners that merge, or that empty some frames more than others.
+
+        A grid has no place for merged tokens, and its fill counts on as many in every frame.
+        """
         if pruner.merges:
             raise ScheduleError(
                 f'{type(pruner).__name__} merges tokens, which have no place on the grid of '
                 f'{type(self).__name__}: use a pruner that drops, such as STAPruner'
+            )
+        if not pruner.per_chunk:
+            raise ScheduleError(
+                f'{type(pruner).__name__} drops more from some frames than from others, but '
+                f'{type(self).__name__} needs as many tokens in every frame: use a pruner that '
+                f'drops per chunk, such as STAPruner'
             )
 
     def token_grid(self, clip_shape: tuple[int, int, int, int]) -> Size:
@@ -238,6 +248,11 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
             frames, rows, columns = grids[stage.after_block]
             left.append(frames * (rows * columns - stage.num_drop))
         return left
+
+    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[int] | list[list[int]]:
+        """The paper's r1 = 8, 16, ... where it fits, else drops in the same proportion."""
+        grids = self._merged_grids(self.token_grid(clip_shape))
+        return grid_ladder([rows * columns for _, rows, columns in grids.values()])
 
     def forward(
         self, x: Tensor, return_kept: bool = False

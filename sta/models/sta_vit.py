@@ -206,6 +206,17 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         """Tokens per clip left after each pruning stage, for a clip of (3, frames, H, W)."""
         return self.schedule.tokens_after_stages(self.num_tokens(clip_shape))
 
+    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+        """The paper's r = 1, 2, ... as far as it goes, for a clip of (3, frames, H, W)."""
+        grid, ladder = self.token_grid(clip_shape), []
+        for num_drop in range(1, grid[1] * grid[2]):
+            try:
+                self.parse_schedule(num_drop, grid)
+            except ScheduleError:
+                break
+            ladder.append(num_drop)
+        return ladder
+
     def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.
 

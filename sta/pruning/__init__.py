@@ -1,13 +1,14 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
-from .baselines import RandomPruner, ToMeMergePruner, TubeRandomPruner
+from .baselines import RandomPruner, TubeRandomPruner
 from .context import Pruned, StageContext, StageScores, select_tokens
 from .fill import nearest_kept
-from .grid_schedule import fit_to_grids, parse_grid_schedule
+from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
 from .provenance import origins, trace
 from .pruner import STAPruner, prune_stage
 from .randomness import clip_fingerprint
 from .schedule import PruningSchedule, PruningStage, ScheduleError
+from .tome import ToMeDropPruner, ToMeMergePruner
 from .variant import Variant
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     'ScheduleError',
     'StageContext',
     'StageScores',
+    'ToMeDropPruner',
     'ToMeMergePruner',
     'TubeRandomPruner',
     'Variant',
     'clip_fingerprint',
     'fit_to_grids',
+    'grid_ladder',
     'nearest_kept',
     'origins',
     'parse_grid_schedule',

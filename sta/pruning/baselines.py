@@ -1,4 +1,4 @@
-"""What STA is compared with: random draws and token merging, behind the same interface."""
+"""What STA is compared with first of all: random draws, behind the same interface."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from einops import rearrange
 from torch import Tensor
 
 from .context import Pruned, StageContext, select_tokens
-from .pruner import SIMILARITIES, check_choice, check_seed, full_precision, tokens_per_chunk
+from .pruner import check_seed, tokens_per_chunk
 from .randomness import hash_uniform
 from .schedule import PruningStage
-from .scores import normalise
 
 
 class RandomPruner:
@@ -23,6 +22,7 @@ class RandomPruner:
     merges = False
     similarity = None
     draws = True
+    per_chunk = True
 
     def __init__(self, *, seed: int = 0) -> None:
         check_seed(seed)
@@ -54,6 +54,7 @@ class TubeRandomPruner:
     merges = False
     similarity = None
     draws = True
+    per_chunk = True
 
     def __init__(self, *, seed: int = 0) -> None:
         check_seed(seed)
@@ -68,93 +69,6 @@ class TubeRandomPruner:
         """Prune one stage; tokens (B, T*N, C)."""
         draw = hash_uniform(self.seed, context.clip_ids, context.stage_index, context.positions)
         return _keep_smallest(tokens, draw, stage)
-
-
-class ToMeMergePruner:
-    """Token merging: average the most similar tokens instead of dropping any.
-
-    Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023, re-implemented from the paper. A
-    stage merges num_chunks * num_drop pairs with all tokens of the clip as one set, as the authors
-    do on video. Proportional attention is off: these are weights that were never trained with it,
-    and attention stays the fused one. Means are weighted by the number of input tokens, in the
-    final pooling too.
-
-    Args:
-        similarity: what is compared by cosine: 'query', 'key', 'value' or 'ffn'.
-    """
-
-    merges = True
-    draws = False
-
-    def __init__(self, *, similarity: str = 'key') -> None:
-        check_choice(similarity, SIMILARITIES, 'similarity')
-        self.similarity = similarity
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do: more than half the tokens are merged in rounds."""
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """Merge one stage; tokens (B, L, C), features (B, L, D)."""
-        tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
-        sizes = context.sizes
-        if sizes is None:
-            sizes = torch.ones(tokens.shape[:2], dtype=torch.float32, device=tokens.device)
-        kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        left = stage.total_drop
-        dtype = tokens.dtype
-        with full_precision(tokens.device.type):
-            tokens, features = tokens.float(), features.detach().float()
-            while left:
-                num_merge = min(left, tokens.shape[1] // 2)
-                source, target, rest = match_pairs(normalise(features), num_merge)
-                features = merge_pairs(features, sizes, source, target)
-                tokens = merge_pairs(tokens, sizes, source, target)
-                sizes = sizes.scatter_add(1, target, sizes.gather(1, source))
-                tokens, features = select_tokens(tokens, rest), select_tokens(features, rest)
-                sizes, kept = sizes.gather(1, rest), kept.gather(1, rest)
-                left -= num_merge
-        return Pruned(tokens.to(dtype), kept, sizes)
-
-
-def match_pairs(features: Tensor, num_merge: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Bipartite soft matching (ToMe, section 3): even positions look for their best odd one.
-
-    Args:
-        features: (B, L, D) float32, L2-normalised.
-        num_merge: pairs to merge, at most L // 2.
-
-    Returns:
-        The places (B, num_merge) that vanish, the places (B, num_merge) they are merged into, and
-        the places (B, L - num_merge) that stay, ascending.
-    """
-    similarity = features[:, ::2] @ features[:, 1::2].transpose(-1, -2)
-    best, partner = similarity.max(-1)
-    order = best.argsort(dim=-1, descending=True, stable=True)
-    source = order[:, :num_merge]
-    target = partner.gather(1, source) * 2 + 1
-    odd = torch.arange(1, features.shape[1], 2, device=features.device)
-    rest = torch.cat([order[:, num_merge:] * 2, odd.expand(features.shape[0], -1)], dim=1)
-    return source * 2, target, rest.sort(dim=-1).values
-
-
-def merge_pairs(values: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Average every target with the sources merged into it, weighted by size.
-
-    Args:
-        values: (B, L, C) float32.
-        sizes: (B, L) float32, before merging.
-        source: (B, M) int64.
-        target: (B, M) int64, disjoint from ``source``.
-
-    Returns:
-        (B, L, C); sources are left as they were.
-    """
-    weighted = values * sizes.unsqueeze(-1)
-    index = target.unsqueeze(-1).expand(-1, -1, values.shape[-1])
-    total = weighted.scatter_add(1, index, select_tokens(weighted, source))
-    return total / sizes.scatter_add(1, target, sizes.gather(1, source)).unsqueeze(-1)
 
 
 def _keep_smallest(tokens: Tensor, draw: Tensor, stage: PruningStage) -> Pruned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from .schedule import PruningSchedule, PruningStage, ScheduleError, check_int, stage_from_mapping
@@ -70,11 +71,7 @@ def paper_drops(first_drop: int) -> list[int]:
         ScheduleError: r1 does not give whole numbers or is too large; the nearest valid are named.
     """
     check_int(first_drop, 'r1', 0)
-    limit = min(
-        (tokens - 1) * 8 // eighths
-        for tokens, eighths in zip(PAPER_TOKENS_PER_FRAME, PAPER_EIGHTHS, strict=True)
-    )
-    limit -= limit % 8
+    limit = _paper_limit()
     if first_drop % 8 or first_drop > limit:
         below = min(first_drop - first_drop % 8, limit)
         nearest = f'{below} and {below + 8}' if below < limit else f'{limit}'
@@ -84,6 +81,35 @@ def paper_drops(first_drop: int) -> list[int]:
             f'{nearest}. For other sizes give the drops, such as [24, 6, 1]'
         )
     return [first_drop * eighths // 8 for eighths in PAPER_EIGHTHS]
+
+
+def grid_ladder(tokens_per_frame: Sequence[int]) -> list[int] | list[list[int]]:
+    """Schedules from the least to the most dropped, in the proportions of the paper.
+
+    The paper drops r1 / 784, 1.5 r1 / 784 and 2 r1 / 784 of a frame's tokens at its three places.
+
+    Args:
+        tokens_per_frame: of each merged grid, e.g. (784, 196, 49).
+
+    Returns:
+        The paper's r1 where the grids are those of the paper; else drops per frame at every place,
+        each list one more token than the last, rounded down.
+    """
+    if tuple(tokens_per_frame) == PAPER_TOKENS_PER_FRAME:
+        return list(range(8, _paper_limit() + 1, 8))
+    # The share of a frame dropped at place i is (2 + i) / 2 of that at the first place.
+    steps = {
+        Fraction(2 * drop, tokens * (2 + i))
+        for i, tokens in enumerate(tokens_per_frame)
+        for drop in range(1, tokens)
+    }
+    ladder = []
+    for share in sorted(steps):
+        drops = [int(share * (2 + i) / 2 * tokens) for i, tokens in enumerate(tokens_per_frame)]
+        if any(drop >= tokens for drop, tokens in zip(drops, tokens_per_frame, strict=True)):
+            break
+        ladder.append(drops)
+    return ladder
 
 
 def fit_to_grids(
@@ -114,6 +140,15 @@ def fit_to_grids(
             )
         stages.append(replace(stage, num_chunks=frames))
     return PruningSchedule(tuple(stages))
+
+
+def _paper_limit() -> int:
+    """The largest r1: a multiple of 8 that leaves a token in every frame."""
+    limit = min(
+        (tokens - 1) * 8 // eighths
+        for tokens, eighths in zip(PAPER_TOKENS_PER_FRAME, PAPER_EIGHTHS, strict=True)
+    )
+    return limit - limit % 8
 
 
 def _at_merges(num_drops: Sequence[int], merged_blocks: Sequence[int]) -> PruningSchedule:

@@ -257,6 +257,7 @@ class STAPruner:
     """
 
     merges = False
+    per_chunk = True
 
     def __init__(
         self,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sta.evaluation import EvaluationResult, SummaryRow
+from sta.evaluation import EvaluationResult, SummaryRow, standard_error
 
 UNKNOWN = 'n/a'
 GFLOP_NOTE = '1 GFLOP = 1e9 multiply-accumulates.'
@@ -18,22 +19,23 @@ class Column:
 
     Attributes:
         head: header, two lines.
-        field: attribute of SummaryRow.
-        render: a column's numbers to text, one each.
+        fields: attribute of SummaryRow, or the two that make an interval.
+        render: a column's numbers (or pairs of them) to text, one each.
     """
 
     head: str
-    field: str
-    render: Callable[[Sequence[float | None]], list[str]]
+    fields: tuple[str, ...]
+    render: Callable[[Sequence[Any]], list[str]]
 
     @property
     def heading(self) -> str:
         """The header on one line."""
-        return self.head.replace('\n/', '/').replace('\n', ' ')
+        return self.head.replace('\n/', '/').replace('\n', ' ').strip()
 
     def cells(self, rows: Sequence[SummaryRow]) -> list[str]:
         """Text of every row's number; 'n/a' for None, NaN and infinity."""
-        return self.render([getattr(row, self.field) for row in rows])
+        numbers = [tuple(getattr(row, field) for field in self.fields) for row in rows]
+        return self.render([n[0] if len(n) == 1 else n for n in numbers])
 
 
 def fixed(values: Sequence[float | None], decimals: int, sign: str = '') -> list[str]:
@@ -57,26 +59,70 @@ def whole(values: Sequence[int]) -> list[str]:
     return [str(value) for value in values]
 
 
+def intervals(pairs: Sequence[tuple[float | None, float | None]]) -> list[str]:
+    """Intervals such as -1.25..+0.40, without a space so that no line breaks inside.
+
+    One decimal where any reaches 10 points: the column stays narrow, and no more is known.
+    """
+    known = [end for pair in pairs for end in pair if end is not None and math.isfinite(end)]
+    decimals = 2 if max(map(abs, known), default=0.0) < 10 else 1
+    lows, highs = (fixed([pair[end] for pair in pairs], decimals, '+') for end in (0, 1))
+    ends = zip(lows, highs, strict=True)
+    return [UNKNOWN if UNKNOWN in both else '..'.join(both) for both in ends]
+
+
+def probabilities(values: Sequence[float | None]) -> list[str]:
+    """Three decimals; what would be 0.000 is said to be less than 0.001."""
+    texts = zip(values, fixed(values, 3), strict=True)
+    return ['<0.001' if value is not None and value < 0.0005 else text for value, text in texts]
+
+
+# Tokens and GFLOPs per video, which follow from the rest, are left to CSV and JSON: 80 columns.
 COLUMNS = (
-    Column('tokens\nkept', 'tokens_kept', whole),
-    Column('GFLOPs\n/view', 'gflops_per_view', scaled),
-    Column('GFLOPs\n/video', 'gflops_per_video', scaled),
-    Column('saved\n%', 'reduction_percent', lambda values: fixed(values, 1)),
-    Column('top-1\n%', 'top1_percent', lambda values: fixed(values, 2)),
-    Column('top-5\n%', 'top5_percent', lambda values: fixed(values, 2)),
-    Column('top-1\nchange', 'top1_change', lambda values: fixed(values, 2, '+')),
-    Column('clips\n/s', 'clips_per_s', scaled),
+    Column('GFLOPs\n/view', ('gflops_per_view',), scaled),
+    Column('saved\n%', ('reduction_percent',), lambda values: fixed(values, 1)),
+    Column('top-1\n%', ('top1_percent',), lambda values: fixed(values, 2)),
+    Column('top-5\n%', ('top5_percent',), lambda values: fixed(values, 2)),
+    Column('top-1\nchange', ('top1_change',), lambda values: fixed(values, 2, '+')),
+    Column('95 %\ninterval', ('top1_change_low', 'top1_change_high'), intervals),
+    Column('\np', ('p_value',), probabilities),
+    Column('clips\n/s', ('clips_per_s',), scaled),
 )
 
 
-def footer(result: EvaluationResult) -> str:
-    """What a reader must know to use the numbers, in a few short sentences."""
+def footer(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
+    """What a reader must know to use the numbers, in a few short sentences.
+
+    Args:
+        result: what was found.
+        rows: its summary, see :func:`sta.evaluation.summarise`.
+    """
     return (
         f'{_videos(result)} x {counted(result.views, "view")}.{_decoders(result)} {GFLOP_NOTE} '
-        'saved and change: GFLOPs and top-1 (in points) against no pruning. '
-        'clips/s: views per second of the model alone, decoding apart. '
+        'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
+        f'paired bootstrap and exact McNemar test over the same videos. {_unpaired(result, rows)}'
+        f'{_spreads(rows)} clips/s: views per second of the model alone, decoding apart. '
         f'{result.precision} on {result.hardware}; {_duration(result)}.'
     )
+
+
+def _unpaired(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
+    """How little one accuracy alone says; of no pruning, or else of the first variant."""
+    row = next((row for row in rows if not row.pruner), rows[0])
+    error = float(standard_error(row.top1_percent, len(result.labels)))
+    return (
+        f'Unpaired, one top-1 of {counted(len(result.labels), "video")} has a standard error of '
+        f'{error:.2f} points: without the pairing a smaller change means nothing.'
+    )
+
+
+def _spreads(rows: Sequence[SummaryRow]) -> str:
+    """How far draws lie apart, where rows are means over several."""
+    means = [row for row in rows if row.averages]
+    if not means:
+        return ''
+    spreads = ', '.join(f'{row.pruner}-{row.label} {row.top1_spread:.2f}' for row in means)
+    return f' Means over seeds; standard deviation of their top-1 in points: {spreads}.'
 
 
 def _videos(result: EvaluationResult) -> str:

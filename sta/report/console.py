@@ -11,7 +11,7 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from sta.evaluation import Cost, EvaluationResult, SummaryRow, summarise
+from sta.evaluation import Cost, EvaluationResult, SummaryRow, shown_rows, summarise
 
 from .columns import COLUMNS, GFLOP_NOTE, counted, fixed, footer, scaled, whole
 
@@ -25,7 +25,7 @@ def accuracy_table(rows: Sequence[SummaryRow], *, title: str, footer: str) -> Ta
     """Accuracy next to cost, a line per variant.
 
     Args:
-        rows: see :func:`sta.evaluation.summarise`.
+        rows: see :func:`sta.evaluation.shown_rows`.
         title: above the table.
         footer: below it.
     """
@@ -58,7 +58,9 @@ def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = ''
 
 def print_accuracy_table(result: EvaluationResult, console: Console | None = None) -> None:
     """Summarise an evaluation and print it with its footer."""
-    table = accuracy_table(summarise(result), title='Accuracy and cost', footer=footer(result))
+    rows = summarise(result)
+    title = 'Accuracy and cost'
+    table = accuracy_table(shown_rows(rows), title=title, footer=footer(result, rows))
     print_table(table, console)
     for line in left_out_lines(result):
         (console or Console()).print(line, markup=False, highlight=False, soft_wrap=True)

@@ -21,7 +21,8 @@ from .columns import counted
 # its yellow is too pale for lines on white.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X')
-SIZE_INCHES = (7.2, 4.6)
+BAND_ALPHA = 0.13  # eight of them one over the other still let the lines through
+SIZE_INCHES = (7.2, 4.8)
 DPI = 160
 FONT = 11
 
@@ -31,11 +32,11 @@ def plot_accuracy_vs_gflops(
 ) -> Figure:
     """Top-1 over GFLOPs per view: a line per pruner, and where the model stands without any.
 
-    Bars are one binomial standard error, sqrt(p (1 - p) / num_videos): the chance in which videos
-    were drawn. Pruners share the videos, so their differences are surer than the bars suggest.
+    The band of a line is the 95 % interval of its change, paired over the videos: where it holds
+    the dashed line, the change may be chance. Rows without one get no band.
 
     Args:
-        rows: see :func:`sta.evaluation.summarise`.
+        rows: see :func:`sta.evaluation.shown_rows`.
         num_videos: videos behind each accuracy.
         title: above the plot.
 
@@ -47,14 +48,16 @@ def plot_accuracy_vs_gflops(
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw_unpruned(axes, [row for row in rows if not row.pruner], num_videos)
+    unpruned = [row for row in rows if not row.pruner]
     families = list(dict.fromkeys(row.pruner for row in rows if row.pruner))
     for i, family in enumerate(families):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         own = [row for row in rows if row.pruner == family]
-        _draw_points(axes, own, num_videos, family, colour, marker)
+        # The first families get the strongest colours; beyond the palette the markers differ.
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        _draw_family(axes, own, unpruned, family, colour, marker)
+    _draw_unpruned(axes, unpruned)
     _dress(axes, num_videos, title)
-    _label_schedules(axes, rows, num_videos)
+    _label_schedules(axes, rows)
     return figure
 
 
@@ -73,42 +76,50 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
     return png, svg
 
 
-def standard_error(percent: np.ndarray, num_videos: int) -> np.ndarray:
-    """Binomial standard error of accuracies, all in per cent."""
-    share = np.asarray(percent, dtype=float) / 100.0
-    return 100.0 * np.sqrt(share * (1.0 - share) / num_videos)
-
-
-def _draw_unpruned(axes: Axes, rows: Sequence[SummaryRow], num_videos: int) -> None:
+def _draw_unpruned(axes: Axes, rows: Sequence[SummaryRow]) -> None:
     if not rows:
         return
-    axes.axhline(rows[0].top1_percent, color='0.45', linestyle='--', linewidth=1.0, zorder=1)
-    _draw_points(axes, rows, num_videos, 'no pruning', 'black', '*', joined=False)
+    row = rows[0]
+    axes.axhline(row.top1_percent, color='0.45', linestyle='--', linewidth=1.0, zorder=1)
+    axes.plot(
+        [row.gflops_per_view],
+        [row.top1_percent],
+        label='no pruning',
+        color='black',
+        marker='*',
+        linestyle='none',
+        markersize=13,
+        markeredgecolor='white',
+        zorder=4,
+    )
 
 
-def _draw_points(
+def _draw_family(
     axes: Axes,
     rows: Sequence[SummaryRow],
-    num_videos: int,
+    unpruned: Sequence[SummaryRow],
     label: str,
     colour: str,
     marker: str,
-    *,
-    joined: bool = True,
 ) -> None:
     rows = sorted(rows, key=lambda row: row.gflops_per_view)
     gflops = [row.gflops_per_view for row in rows]
-    top1 = np.array([row.top1_percent for row in rows])
-    error = standard_error(top1, num_videos)
-    axes.vlines(gflops, top1 - error, top1 + error, color=colour, alpha=0.3, linewidth=2, zorder=2)
+    top1 = [row.top1_percent for row in rows]
+    if unpruned and all(row.top1_change_low is not None for row in rows):
+        low, high = np.array([[row.top1_change_low, row.top1_change_high] for row in rows]).T
+        whole = unpruned[0].top1_percent
+        band = dict(color=colour, linewidth=0, zorder=2)
+        axes.fill_between(gflops, whole + low, whole + high, alpha=BAND_ALPHA, **band)
+        if len(rows) == 1:  # a band of no width shows nothing
+            axes.vlines(gflops, whole + low, whole + high, color=colour, alpha=0.4, linewidth=3)
     axes.plot(
         gflops,
         top1,
         label=label,
         color=colour,
         marker=marker,
-        linestyle='-' if joined else 'none',
-        markersize=7 if joined else 13,
+        linestyle='-',
+        markersize=7,
         markeredgecolor='white',
         linewidth=1.8,
         zorder=3,
@@ -117,7 +128,7 @@ def _draw_points(
 
 def _dress(axes: Axes, num_videos: int, title: str) -> None:
     videos = counted(num_videos, 'video')
-    note = f'labels: schedule; bars: one binomial standard error, n = {videos}'
+    note = f'bands: 95 % interval of the change against no pruning, paired over {videos}'
     axes.set_xlabel('GFLOPs per view (1e9 multiply-accumulates)', fontsize=FONT + 1)
     axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
     axes.figure.supxlabel(note, fontsize=FONT - 2, color='0.35')
@@ -128,24 +139,26 @@ def _dress(axes: Axes, num_videos: int, title: str) -> None:
     axes.grid(color='0.9', linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(loc='lower right', fontsize=FONT, framealpha=0.9, edgecolor='0.9')
+    columns = 1 if len(axes.get_legend_handles_labels()[0]) <= 5 else 2
+    axes.legend(
+        loc='lower right', fontsize=FONT - 1, framealpha=0.9, edgecolor='0.9', ncols=columns
+    )
 
 
-def _label_schedules(axes: Axes, rows: Sequence[SummaryRow], num_videos: int) -> None:
+def _label_schedules(axes: Axes, rows: Sequence[SummaryRow]) -> None:
     """Name each schedule once, above its highest point, and leave out what would overlap."""
     highest: dict[str, SummaryRow] = {}
     for row in rows:
-        name = row.name.removeprefix(f'{row.pruner}-') if row.pruner else ''
+        name = row.label
         if name and (name not in highest or row.top1_percent > highest[name].top1_percent):
             highest[name] = row
     labels: list[Text] = []
     axes.figure.draw_without_rendering()  # else the axes' limits and size are not known yet
     for name, row in highest.items():
-        top = row.top1_percent + float(standard_error(row.top1_percent, num_videos))
         label = axes.annotate(
             name,
-            (row.gflops_per_view, top),
-            xytext=(0, 3),
+            (row.gflops_per_view, row.top1_percent),
+            xytext=(0, 6),
             textcoords='offset points',
             ha='center',
             fontsize=FONT - 2,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sta.evaluation import EvaluationResult, LeftOut, SummaryRow
+from sta.evaluation import EvaluationResult, LeftOut, SummaryRow, shown_rows
 
 from .columns import COLUMNS, GFLOP_NOTE, footer
 
@@ -41,20 +41,21 @@ def json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mappi
         'units': GFLOP_NOTE,
         'variants': variants,
         'rows': rows,
-        'note': footer(result),
+        'note': footer(result, rows),
         'left_out': left_out,
     }
     return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'
 
 
 def csv_text(rows: Sequence[SummaryRow]) -> str:
-    """A line per variant under the attribute names of SummaryRow; nothing where undefined."""
+    """A line per row under the attribute names of SummaryRow; nothing where undefined."""
     names = [field.name for field in dataclasses.fields(SummaryRow)]
     buffer = io.StringIO()
     table = csv.writer(buffer, lineterminator='\n')
     table.writerow(names)
     for row in _plain(list(rows)):
-        row['tokens_after_stages'] = ' '.join(map(str, row['tokens_after_stages']))
+        for name in ('tokens_after_stages', 'averages'):
+            row[name] = ' '.join(map(str, row[name]))
         table.writerow([row[name] for name in names])  # None is written as an empty field
     return buffer.getvalue()
 
@@ -63,14 +64,15 @@ def markdown_text(
     result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mapping[str, Any]
 ) -> str:
     """The table of the screen for GitHub, its footer, and how it was made."""
-    names = [row.name for row in rows]
-    columns = [column.cells(rows) for column in COLUMNS]
+    shown = shown_rows(rows)
+    names = [row.name for row in shown]
+    columns = [column.cells(shown) for column in COLUMNS]
     headings = ['variant', *(column.heading for column in COLUMNS)]
     versions = ', '.join(f'{k} {v}' for k, v in facts['versions'].items() if v is not None)
     lines = [
         *markdown_table(headings, [names, *columns]),
         '',
-        footer(result),
+        footer(result, rows),
         '',
         f'Config `{facts["config"]}`, checkpoint `{facts["checkpoint"] or "none"}`,',
         f'{facts["time_utc"]}; {versions}.',

@@ -61,7 +61,8 @@ def fake_backbone(clock: Clock) -> SimpleNamespace:
         clock.tick(0.5)
         return 'pruned'
 
-    for name, value in (('similarity', 'key'), ('draws', False), ('merges', False)):
+    facts = dict(similarity='key', draws=False, merges=False, per_chunk=True)
+    for name, value in facts.items():
         setattr(pruner, name, value)
     pruner.check = lambda stage: None
     return SimpleNamespace(pruner=pruner)

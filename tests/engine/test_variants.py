@@ -12,6 +12,7 @@ from sta.engine import (
     expand_variants,
     parse_pruner_text,
     parse_schedule_text,
+    with_seeds,
 )
 from sta.engine.variants import pruner_name
 from sta.pruning import Variant
@@ -32,10 +33,10 @@ def names(schedules: list, *pruners: dict) -> list[str]:
 def test_every_pruner_at_every_schedule_and_no_pruning_once_and_first() -> None:
     assert expand_variants([4, 0, [1, 2, 4]], [STA, RANDOM]) == [
         Variant('unpruned', None, None, ''),
-        Variant('sta-4', STA, 4, 'sta'),
-        Variant('sta-1,2,4', STA, [1, 2, 4], 'sta'),
-        Variant('random-4', RANDOM, 4, 'random'),
-        Variant('random-1,2,4', RANDOM, [1, 2, 4], 'random'),
+        Variant('sta-4', STA, 4, 'sta', '4'),
+        Variant('sta-1,2,4', STA, [1, 2, 4], 'sta', '1,2,4'),
+        Variant('random-4', RANDOM, 4, 'random', '4'),
+        Variant('random-1,2,4', RANDOM, [1, 2, 4], 'random', '1,2,4'),
     ]
 
 
@@ -43,9 +44,11 @@ def test_a_pruner_may_have_schedules_of_its_own() -> None:
     score = {'type': 'STAPruner', 'score': 'temporal', 'schedules': [4]}
     assert expand_variants([0, 2], [STA, score, {**RANDOM, 'schedules': [0, 6]}]) == [
         Variant('unpruned', None, None, ''),
-        Variant('sta-2', STA, 2, 'sta'),
-        Variant('sta[score=temporal]-4', {**STA, 'score': 'temporal'}, 4, 'sta[score=temporal]'),
-        Variant('random-6', RANDOM, 6, 'random'),
+        Variant('sta-2', STA, 2, 'sta', '2'),
+        Variant(
+            'sta[score=temporal]-4', {**STA, 'score': 'temporal'}, 4, 'sta[score=temporal]', '4'
+        ),
+        Variant('random-6', RANDOM, 6, 'random', '6'),
     ]
 
 
@@ -83,7 +86,7 @@ def test_schedules_and_pruners_can_be_named() -> None:
     schedule = {'name': 'late', 'schedule': STAGES}
     pruner = {'type': 'STAPruner', 'score': 'temporal', 'name': 'ours'}
     assert expand_variants([schedule], [pruner]) == [
-        Variant('ours-late', {'type': 'STAPruner', 'score': 'temporal'}, STAGES, 'ours')
+        Variant('ours-late', {'type': 'STAPruner', 'score': 'temporal'}, STAGES, 'ours', 'late')
     ]
 
 
@@ -100,10 +103,14 @@ def test_the_name_of_the_first_pruner_does_not_reach_the_unpruned_model() -> Non
         ({'type': 'ToMeMergePruner'}, 'tome'),
         ({'type': 'STAPruner', 'first_frame': 'tome', 'similarity': 'key'}, 'sta'),
         ({'type': 'STAPruner', 'score': 'product'}, 'sta'),
+        ({'type': 'STAPruner', 'score': 'temporal'}, 'temporal'),
+        ({'type': 'STAPruner', 'score': 'semantic'}, 'semantic'),
+        ({'type': 'STAPruner', 'score': 'semantic', 'seed': 1}, 'sta[score=semantic,seed=1]'),
         ({'type': 'STAPruner', 'first_frame': 'grid', 'seed': 3}, 'sta[first_frame=grid,seed=3]'),
         ({'type': 'RandomPruner', 'seed': 2}, 'random[seed=2]'),
         ({'type': 'MyPruner'}, 'MyPruner'),
         ({'type': 'MyPruner', 'name': 'mine'}, 'mine'),
+        ({'type': 'MyPruner', 'name': 'mine', 'seed': 2}, 'mine[seed=2]'),
     ],
 )
 def test_a_pruner_is_named_after_what_is_not_default(pruner: dict, name: str) -> None:
@@ -174,6 +181,13 @@ def test_schedules_that_are_not_understood(text: str) -> None:
         ('random', RANDOM),
         ('tube-random', {'type': 'TubeRandomPruner'}),
         ('tome', {'type': 'ToMeMergePruner'}),
+        ('tome-drop', {'type': 'ToMeDropPruner'}),
+        ('temporal', {'type': 'STAPruner', 'score': 'temporal'}),
+        ('semantic', {'type': 'STAPruner', 'score': 'semantic'}),
+        (
+            'semantic:first_frame=grid',
+            {'type': 'STAPruner', 'score': 'semantic', 'first_frame': 'grid'},
+        ),
         ('STAPruner', STA),
         ('random:seed=3', {'type': 'RandomPruner', 'seed': 3}),
         ('random:seed=-3', {'type': 'RandomPruner', 'seed': -3}),
@@ -200,6 +214,40 @@ def test_pruners_as_typed(text: str, pruner: dict) -> None:
 def test_pruners_that_are_not_understood(text: str, said: str) -> None:
     with pytest.raises(VariantError) as refusal:
         parse_pruner_text(text)
+    assert said in str(refusal.value)
+
+
+def test_draws_with_several_seeds_are_one_family() -> None:
+    seeded = with_seeds([STA, RANDOM, {'type': 'RandomPruner', 'name': 'mine'}], 2)
+    assert seeded[0] == STA
+    assert [(v.name, v.family, v.label) for v in expand_variants([4], seeded)] == [
+        ('sta-4', 'sta', '4'),
+        ('random[seed=0]-4', 'random', '4'),
+        ('random[seed=1]-4', 'random', '4'),
+        ('mine[seed=0]-4', 'mine', '4'),
+        ('mine[seed=1]-4', 'mine', '4'),
+    ]
+
+
+def test_a_seed_that_is_given_stays() -> None:
+    given = {'type': 'RandomPruner', 'seed': 7}
+    assert with_seeds([given, {'type': 'STAPruner', 'first_frame': 'grid'}], 2) == [
+        given,
+        {'type': 'STAPruner', 'first_frame': 'grid', 'seed': 0},
+        {'type': 'STAPruner', 'first_frame': 'grid', 'seed': 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    ('pruners', 'num_seeds', 'said'),
+    [
+        ([RANDOM], 0, '--seeds must be at least 1, got 0'),
+        ([STA, {'type': 'ToMeMergePruner'}], 3, 'such as random; got sta, tome'),
+    ],
+)
+def test_seeds_that_change_nothing_are_refused(pruners, num_seeds, said) -> None:
+    with pytest.raises(VariantError) as refusal:
+        with_seeds(pruners, num_seeds)
     assert said in str(refusal.value)
 
 

@@ -7,7 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sta.evaluation import Cost, EvaluationResult, VariantResult, summarise
+from sta.evaluation import (
+    Cost,
+    EvaluationResult,
+    VariantResult,
+    shown_rows,
+    standard_error,
+    summarise,
+)
 from sta.pruning import Variant
 
 LABELS = np.array([0, 1, 2, 3])
@@ -21,7 +28,10 @@ def scores_with(num_correct: int) -> np.ndarray:
 
 def variant(name: str, family: str, after: tuple[int, ...], gflops: float, num_correct: int):
     cost = Cost(100, after, gflops, 1000)
-    return VariantResult(Variant(name, family=family), cost, scores_with(num_correct), 12.5)
+    label = name.rpartition('-')[2] if family else ''
+    return VariantResult(
+        Variant(name, family=family, label=label), cost, scores_with(num_correct), 12.5
+    )
 
 
 UNPRUNED = variant('unpruned', '', (), 8.0, 3)
@@ -53,6 +63,13 @@ def test_a_row_worked_by_hand() -> None:
         'top5_percent': 100.0,  # there are only four classes
         'top1_change': -25.0,
         'clips_per_s': 12.5,
+        'label': '5',
+        # a resample of four loses Binomial(4, 1/4): at most 2 with P = 0.949, at most 3 with 0.996
+        'top1_change_low': -75.0,
+        'top1_change_high': 0.0,
+        'p_value': 1.0,
+        'averages': (),
+        'top1_spread': None,
     }
 
 
@@ -73,6 +90,7 @@ def test_without_an_unpruned_variant_changes_are_unknown() -> None:
     for row in summarise(evaluation(HALF, BETTER)):
         assert row.reduction_percent is None
         assert row.top1_change is None
+        assert (row.top1_change_low, row.top1_change_high, row.p_value) == (None, None, None)
 
 
 @pytest.mark.parametrize('after', [(), (100,), (100, 100, 100)])
@@ -104,3 +122,57 @@ def test_top5_with_more_than_five_classes() -> None:
     )
     row = summarise(result)[0]
     assert (row.top1_percent, row.top5_percent) == (25.0, 50.0)
+
+
+@pytest.mark.parametrize('percent, videos, expected', [(50, 100, 5), (90, 900, 1), (100, 10, 0)])
+def test_standard_error_by_hand(percent, videos, expected) -> None:
+    assert standard_error(percent, videos) == pytest.approx(expected)
+
+
+def drawn(seed: int | None, num_correct: int, label: str = '5', **settings) -> VariantResult:
+    """One draw of a random pruner."""
+    seeded = {} if seed is None else {'seed': seed}
+    named = Variant(f'random[{seed}]-{label}', {**seeded, **settings}, 5, 'random', label)
+    cost = Cost(100, (80, 50), 4.0, 1000)
+    return VariantResult(named, cost, scores_with(num_correct), 10.0 + num_correct)
+
+
+def test_a_mean_over_seeds_worked_by_hand() -> None:
+    """3 of 4 right before, 1, 2 and 3 of 4 right under three seeds."""
+    rows = summarise(evaluation(UNPRUNED, drawn(0, 1), drawn(1, 2), drawn(2, 3), HALF))
+    assert [row.name for row in rows] == [
+        'unpruned',
+        'random-5 (3 seeds)',
+        'random[0]-5',
+        'random[1]-5',
+        'random[2]-5',
+        'sta-5',
+    ]
+    mean = rows[1]
+    assert (mean.top1_percent, mean.top1_change, mean.top1_spread) == (50.0, -25.0, 25.0)
+    assert (mean.clips_per_s, mean.gflops_per_view, mean.reduction_percent) == (12.0, 4.0, 50.0)
+    assert mean.averages == ('random[0]-5', 'random[1]-5', 'random[2]-5')
+    assert mean.p_value is None
+    # per video 0, 1/3, 2/3 and 0 of the seeds lost it: the mean of four such draws
+    assert -200 / 3 <= mean.top1_change_low < -25.0 < mean.top1_change_high <= 0.0
+    assert [row.name for row in shown_rows(rows)] == ['unpruned', 'random-5 (3 seeds)', 'sta-5']
+
+
+def test_only_draws_of_one_pruner_at_one_schedule_are_averaged() -> None:
+    rows = summarise(
+        evaluation(
+            UNPRUNED,
+            drawn(0, 1),
+            drawn(1, 1, '8'),
+            drawn(2, 1, '9', first_frame='grid'),
+            drawn(3, 1, '9', first_frame='random'),
+        )
+    )
+    assert shown_rows(rows) == rows
+
+
+def test_the_default_seed_is_one_of_the_seeds_and_counts_once() -> None:
+    """No seed means seed 0."""
+    rows = summarise(evaluation(drawn(None, 2), drawn(0, 2), drawn(1, 3)))
+    assert rows[0].averages == ('random[None]-5', 'random[1]-5')
+    assert rows[0].top1_change is None and rows[0].top1_change_low is None

@@ -27,6 +27,7 @@ PRUNERS = {
     'random': {'type': 'RandomPruner'},
     'tube': {'type': 'TubeRandomPruner', 'seed': 1},
     'merge': {'type': 'ToMeMergePruner'},
+    'drop': {'type': 'ToMeDropPruner'},
 }
 
 TO_VIDEOMAE = {

@@ -65,6 +65,13 @@ def test_merging_pruners_are_refused_in_one_line() -> None:
     assert torch.equal(output(model), before)
 
 
+def test_pruners_that_leave_frames_uneven_are_refused_in_one_line() -> None:
+    words = 'ToMeDropPruner drops more from some frames.*as many tokens in every frame.*STAPruner'
+    with pytest.raises(ScheduleError, match=words) as error:
+        small_swin(schedule=DROPS).set_pruner({'type': 'ToMeDropPruner'})
+    assert '\n' not in str(error.value)
+
+
 @pytest.mark.parametrize(
     'schedule, words',
     [

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sta.pruning import PruningStage, RandomPruner, ToMeMergePruner, TubeRandomPruner
+from sta.pruning import (
+    PruningStage,
+    RandomPruner,
+    ToMeDropPruner,
+    ToMeMergePruner,
+    TubeRandomPruner,
+)
 from tests.pruning import reference_merge
 from tests.pruning.inputs import random_stage, stage_context
+from tests.pruning.reference import dot, unit
 
 DRAWN = pytest.mark.parametrize('pruner_class', [RandomPruner, TubeRandomPruner])
 
@@ -197,6 +204,51 @@ def test_gradients_are_shared_by_the_merged() -> None:
     torch.testing.assert_close(tokens.grad, torch.ones_like(tokens))
 
 
-def test_an_unknown_similarity_is_refused() -> None:
+def drop(tokens, keys, stage: PruningStage):
+    context = stage_context(len(tokens), tokens.shape[1])
+    return ToMeDropPruner()(tokens, keys, stage, context)
+
+
+def slow_drop(keys: list[list[float]], num_drop: int) -> list[int]:
+    """Kept places of one clip: every even one is judged by its best match among the odd ones."""
+    members, left = list(range(len(keys))), num_drop
+    while left:
+        likeness = {
+            a: max(dot(unit(keys[a]), unit(keys[b])) for b in members[1::2]) for a in members[0::2]
+        }
+        gone = sorted(likeness, key=lambda a: (-likeness[a], a))[: min(left, len(members) // 2)]
+        members, left = [m for m in members if m not in gone], left - len(gone)
+    return members
+
+
+@pytest.mark.parametrize('length, num_chunks, num_drop', [(16, 4, 2), (15, 3, 2), (32, 4, 7)])
+def test_dropping_equals_the_reference(length, num_chunks, num_drop) -> None:
+    tokens, keys = random_stage(length, clips=3, length=length)
+    found = drop(tokens, keys, PruningStage(0, num_chunks, num_drop))
+    assert found.kept.tolist() == [slow_drop(k, num_chunks * num_drop) for k in keys.tolist()]
+    assert torch.equal(found.tokens, tokens.gather(1, found.kept[..., None].expand(-1, -1, 6)))
+    assert found.sizes is None
+
+
+def test_dropping_by_hand() -> None:
+    """The keys of test_merging_by_hand: the sources of its merges go, their values with them."""
+    angle = torch.deg2rad(torch.tensor([0.0, 10.0, 90.0, 170.0, 175.0, 181.0]))
+    keys = torch.stack([angle.cos(), angle.sin()], dim=-1)[None]
+    tokens = torch.tensor([[[1.0], [2.0], [3.0], [4.0], [6.0], [5.0]]])
+    found = drop(tokens, keys, PruningStage(0, 2, 1))
+    assert found.kept.tolist() == [[1, 2, 3, 5]]
+    assert found.tokens.flatten().tolist() == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_dropping_takes_from_the_whole_clip_and_not_from_each_chunk() -> None:
+    """The first chunk's tokens are all alike, the second's all different: one of each is asked."""
+    keys = torch.eye(8)
+    keys[:4] = 1.0
+    found = drop(keys[None], keys[None], PruningStage(0, 2, 1))
+    assert found.kept.tolist() == [[1, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize('pruner_class', [ToMeMergePruner, ToMeDropPruner])
+def test_an_unknown_similarity_is_refused(pruner_class) -> None:
     with pytest.raises(ValueError, match='(?s)head'):
-        ToMeMergePruner(similarity='head')
+        pruner_class(similarity='head')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from sta.evaluation import Cost, EvaluationResult, VariantResult
@@ -39,7 +41,9 @@ def result(
     variants = [scored(Variant('unpruned'), cost(0), 0.0, labels)] if unpruned else []
     for family, (pruner, harm) in FAMILIES.items():
         for drop in drops:
-            variant = Variant(f'{family}-{drop}', {'type': pruner, 'seed': 0}, drop, family)
+            variant = Variant(
+                f'{family}-{drop}', {'type': pruner, 'seed': 0}, drop, family, str(drop)
+            )
             variants.append(scored(variant, cost(drop), harm * drop / 100, labels))
     return EvaluationResult(
         variants=tuple(variants),
@@ -51,3 +55,13 @@ def result(
         wall_s=123.456,
         wait_share=0.0789,
     )
+
+
+def with_seeds() -> EvaluationResult:
+    """Two draws of the random pruner at one schedule, behind no pruning."""
+    found = result(drops=(32,))
+    draws = []
+    for seed, scored in ((0, found.variants[1]), (1, found.variants[2])):
+        variant = Variant(f'random[seed={seed}]-32', {'seed': seed}, 32, 'random', '32')
+        draws.append(dataclasses.replace(scored, variant=variant))
+    return dataclasses.replace(found, variants=(found.variants[0], *draws))

@@ -7,11 +7,21 @@ import dataclasses
 import pytest
 
 from sta.evaluation import summarise
-from sta.report.columns import COLUMNS, counted, fixed, footer, scaled
+from sta.report.columns import (
+    COLUMNS,
+    counted,
+    fixed,
+    footer,
+    intervals,
+    probabilities,
+    scaled,
+)
 
 from .example import result
 
 NAN, INF = float('nan'), float('inf')
+SHARE = summarise(result())[0].top1_percent / 100
+ERROR = 100 * (SHARE * (1 - SHARE) / 300) ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -41,19 +51,30 @@ def test_scaled_gives_a_column_one_number_of_decimals(values, expected) -> None:
     assert scaled(values) == expected
 
 
+def test_intervals() -> None:
+    pairs = [(-1.256, 0.4), (None, None), (-0.0, 0.001), (NAN, 1.0)]
+    assert intervals(pairs) == ['-1.26..+0.40', 'n/a', '+0.00..+0.00', 'n/a']
+    assert intervals([(-12.345, -1.0), (0.04, 1.0)]) == ['-12.3..-1.0', '+0.0..+1.0']
+
+
+def test_probabilities() -> None:
+    values = [1.0, 0.0312, 0.0005, 0.00049, 0.0, None, NAN]
+    assert probabilities(values) == ['1.000', '0.031', '0.001', '<0.001', '<0.001', 'n/a', 'n/a']
+
+
 def test_counted() -> None:
     assert [counted(n, 'view') for n in (0, 1, 2)] == ['0 views', '1 view', '2 views']
 
 
 def test_headings_on_one_line() -> None:
     assert [column.heading for column in COLUMNS] == [
-        'tokens kept',
         'GFLOPs/view',
-        'GFLOPs/video',
         'saved %',
         'top-1 %',
         'top-5 %',
         'top-1 change',
+        '95 % interval',
+        'p',
         'clips/s',
     ]
 
@@ -62,23 +83,27 @@ def test_headers_are_two_lines_and_narrow() -> None:
     for column in COLUMNS:
         lines = column.head.split('\n')
         assert len(lines) == 2
-        assert max(map(len, lines)) <= 6
+        assert max(map(len, lines)) <= 8
 
 
 def test_cells_are_the_attributes_of_the_rows() -> None:
     rows = summarise(result())
-    cells = {column.field: column.cells(rows) for column in COLUMNS}
-    assert cells['tokens_kept'][:4] == ['1568', '1120', '896', '672']
+    cells = {column.fields[0]: column.cells(rows) for column in COLUMNS}
+    assert cells['top1_change_low'] == [
+        f'{row.top1_change_low:+.1f}..{row.top1_change_high:+.1f}' for row in rows
+    ]
     assert cells['top1_percent'] == [f'{row.top1_percent:.2f}' for row in rows]
     assert cells['top1_change'] == [f'{row.top1_change:+.2f}' for row in rows]
     assert cells['reduction_percent'] == [f'{row.reduction_percent:.1f}' for row in rows]
 
 
 def test_footer_says_everything_needed_to_use_the_numbers() -> None:
-    text = footer(result())
+    text = footer(result(), summarise(result()))
     for part in (
         '300 videos x 15 views',
         '1 GFLOP = 1e9 multiply-accumulates',
+        'paired bootstrap and exact McNemar test',
+        f'one top-1 of 300 videos has a standard error of {ERROR:.2f} points',
         'views per second of the model alone, decoding apart',
         'fp32 on Example CPU @ 2.00 GHz, 2 cores',
         '123 s in all',
@@ -89,6 +114,7 @@ def test_footer_says_everything_needed_to_use_the_numbers() -> None:
 
 
 def test_footer_without_a_clock() -> None:
-    text = footer(dataclasses.replace(result(num_videos=1), views=1, wait_share=NAN))
+    found = dataclasses.replace(result(num_videos=1), views=1, wait_share=NAN)
+    text = footer(found, summarise(found))
     assert text.startswith('1 video x 1 view.')
     assert 'n/a of it waiting' in text

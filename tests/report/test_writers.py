@@ -18,7 +18,7 @@ from sta.report import read_scores, write_results
 from sta.report.atomic import replacing
 from sta.report.columns import COLUMNS, footer
 
-from .example import result
+from .example import result, with_seeds
 
 ODD_NAME = 'sta[é|"x", y]-48,96'
 
@@ -58,7 +58,8 @@ def test_json_rows_have_full_precision(tmp_path, unpruned) -> None:
     found = result(unpruned=unpruned)
     rows = read_json(write(found, tmp_path)['results.json'])['rows']
     for row in rows:
-        row['tokens_after_stages'] = tuple(row['tokens_after_stages'])
+        for name in ('tokens_after_stages', 'averages'):
+            row[name] = tuple(row[name])
     assert [SummaryRow(**row) for row in rows] == summarise(found)
 
 
@@ -106,7 +107,8 @@ def test_what_is_not_a_number_is_null_and_empty(tmp_path) -> None:
     read = read_json(paths['results.json'])
     assert read['rows'][0]['clips_per_s'] is None
     assert read['environment']['wait_share'] is None
-    assert paths['results.csv'].read_text().endswith(',0.0,\n')
+    with paths['results.csv'].open(newline='', encoding='utf-8') as file:
+        assert [line['clips_per_s'] for line in csv.DictReader(file)] == ['']
 
 
 def test_csv_agrees_with_the_rows(tmp_path) -> None:
@@ -121,6 +123,8 @@ def test_csv_agrees_with_the_rows(tmp_path) -> None:
         assert (line.pop('name'), line.pop('pruner')) == (row.name, row.pruner)
         stages = line.pop('tokens_after_stages').split()
         assert tuple(map(int, stages)) == row.tokens_after_stages
+        assert line.pop('label') == row.label
+        assert (line.pop('averages'), line.pop('top1_spread')) == ('', '')
         assert all(float(text) == values[name] for name, text in line.items())
 
 
@@ -142,7 +146,7 @@ def test_markdown_shows_what_the_screen_shows(tmp_path) -> None:
     assert table[1] == ['---', *['---:'] * len(COLUMNS)]
     shown = zip([row.name for row in rows], *(column.cells(rows) for column in COLUMNS))
     assert table[2:] == [list(cells) for cells in shown]
-    assert footer(result()) in text
+    assert footer(result(), rows) in text
     assert 'python tools/test.py c.py w.pth' in text
     assert 'Config `c.py`, checkpoint `w.pth`' in text
 
@@ -194,3 +198,18 @@ def test_the_new_file_replaces_the_old_one(tmp_path) -> None:
         temporary.write_text('new')
     assert path.read_text() == 'new'
     assert os.listdir(tmp_path) == ['results.json']
+
+
+def test_every_draw_and_their_mean_are_in_csv_and_json(tmp_path) -> None:
+    paths = write(with_seeds(), tmp_path)
+    names = ['unpruned', 'random-32 (2 seeds)', 'random[seed=0]-32', 'random[seed=1]-32']
+    with paths['results.csv'].open(newline='', encoding='utf-8') as file:
+        lines = list(csv.DictReader(file))
+    rows = read_json(paths['results.json'])['rows']
+    assert [line['name'] for line in lines] == [row['name'] for row in rows] == names
+    assert lines[1]['averages'] == ' '.join(names[2:])
+    assert rows[1]['averages'] == names[2:] and rows[2]['averages'] == []
+    assert float(lines[1]['top1_spread']) == summarise(with_seeds())[1].top1_spread
+    shown = paths['results.md'].read_text(encoding='utf-8')
+    assert names[1] in shown and names[2] not in shown
+    assert read_scores(paths['scores.npz']).variants == (names[0], *names[2:])

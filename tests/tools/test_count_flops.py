@@ -74,3 +74,23 @@ def test_a_config_without_an_evaluation_is_counted_unpruned(
     assert list(found) == ['unpruned', '']
     assert float(found['unpruned'][2]) == pytest.approx(180.49, rel=1e-3)
     assert '1 view per video' in found['']
+
+
+def test_budgets_are_met_and_the_parameter_is_printed(
+    capsys: pytest.CaptureFixture, tiny: Tiny
+) -> None:
+    arguments = ('--budget', '0.8', '0.6', '--pruners', 'sta', 'random')
+    found = printed(capsys, tiny.one_view, *arguments)
+    lines = re.findall(
+        r'budget (0\.\d) = \S+ GFLOPs per view: (sta|random) drops (\d+), (\S+) GFLOPs', found['']
+    )
+    assert [line[:2] for line in lines] == [
+        ('0.8', 'sta'),
+        ('0.6', 'sta'),
+        ('0.8', 'random'),
+        ('0.6', 'random'),
+    ]
+    assert 'unpruned' in found
+    for share, name, drops, _ in lines:
+        saved = float(found[f'{name}-{drops}'][-2])
+        assert saved >= 100 * (1 - float(share)) - 0.06

@@ -65,6 +65,12 @@ def test_a_merging_pruner_is_refused(swin, refused: Callable[..., str]) -> None:
         refused(tool, swin[0], '--pruners', 'tome', said=said)
 
 
+def test_a_pruner_that_leaves_frames_uneven_is_refused(swin, refused: Callable[..., str]) -> None:
+    said = ('ToMeDropPruner drops more from some frames', 'as many tokens in every frame')
+    for tool in ('test', 'count_flops'):
+        refused(tool, swin[0], '--pruners', 'tome-drop', said=said)
+
+
 @pytest.mark.parametrize(
     'schedule, said',
     [

@@ -85,3 +85,52 @@ def test_a_pruner_that_cannot_be_in_the_other_tools(
 ) -> None:
     flag = '--pruner' if tool == 'benchmark' else '--pruners'
     refused(tool, tiny.one_view, '--schedules', '0', '2', flag, pruner, said=said)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--seeds', '0', '--pruners', 'random'), ('--seeds must be at least 1', 'got 0')),
+        (('--seeds', '3', '--pruners', 'sta', 'tome'), ('pruners that draw', 'sta, tome')),
+        (('--seeds', '2', '--pruners', 'sta:scroe=1'), ("'scroe'",)),
+    ],
+)
+def test_seeds_that_cannot_be(
+    refused: Refused, tiny: Tiny, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refused('test', tiny.one_view, tiny.checkpoint, *arguments, said=said)
+
+
+@pytest.mark.parametrize('tool', ['test', 'count_flops'])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--budget', '1.5'), ('sta: ', 'between 0 and 1', '1.5')),
+        (('--budget', '0.8', '0'), ('between 0 and 1', 'got 0')),
+        (('--budget', '0.05', '--pruners', 'random'), ('random: budget 0.05', 'at least 0.')),
+        (('--budget', '0.8', '--pruners', 'sta:scroe=1'), ("'scroe'",)),
+    ],
+)
+def test_a_budget_that_cannot_be_met(
+    refused: Refused, tiny: Tiny, tool: str, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refused(tool, tiny.one_view, *arguments, said=said)
+
+
+@pytest.mark.parametrize('tool', ['test', 'count_flops'])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--budget', 'half'), ('--budget', "'half'")),
+        (('--budget', '0.5', '--schedules', '2'), ('--schedules', 'not allowed with', '--budget')),
+        (('--budget',), ('--budget', 'at least one')),
+    ],
+)
+def test_budgets_that_are_none(
+    misused: Callable[..., None],
+    tiny: Tiny,
+    tool: str,
+    arguments: tuple[str, ...],
+    said: tuple[str, ...],
+) -> None:
+    misused(tool, tiny.one_view, *arguments, said=said)

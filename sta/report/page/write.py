@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
-from sta.evaluation import compare_classes
+from sta.evaluation import compare_classes, shown_rows
 
 from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
@@ -96,8 +96,9 @@ def summary_of(found: Evaluation) -> str:
 
 def results_table(found: Evaluation) -> Table:
     """The table of the screen."""
-    cells = [column.cells(found.rows) for column in COLUMNS]
-    names = [row.name for row in found.rows]
+    rows = shown_rows(found.rows)
+    cells = [column.cells(rows) for column in COLUMNS]
+    names = [row.name for row in rows]
     heads = ('variant', *(column.heading for column in COLUMNS))
     return Table('Accuracy and cost', heads, tuple(zip(names, *cells, strict=True)))
 
@@ -114,10 +115,12 @@ def classes_table(path: Path) -> Table | None:
 
 
 def _plots(found: Evaluation, folder: Path) -> list[Picture]:
-    figure = plot_accuracy_vs_gflops(found.rows, num_videos=found.facts['num_videos'])
+    figure = plot_accuracy_vs_gflops(shown_rows(found.rows), num_videos=found.facts['num_videos'])
     plots = [_plot(figure, 'Accuracy against GFLOPs')]
     if all(row.clips_per_s > 0 for row in found.rows):
-        speed = plot_accuracy_vs_throughput(found.rows, hardware=str(found.facts['hardware']))
+        speed = plot_accuracy_vs_throughput(
+            shown_rows(found.rows), hardware=str(found.facts['hardware'])
+        )
         plots.append(_plot(speed, 'Accuracy against throughput of the model alone'))
     run = read_run(folder)
     if len(run.scores.variants) > 1:

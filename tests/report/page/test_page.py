@@ -157,7 +157,7 @@ def test_a_click_on_a_head_sorts_the_table(tmp_path: Path) -> None:
     """Ascending, descending, as it was: numbers as numbers, in a real browser."""
     found = result()
     page = write_page(evaluated(tmp_path, found)).read_text(encoding='utf-8')
-    top1 = 1 + [column.field for column in COLUMNS].index('top1_percent')
+    top1 = 1 + [column.fields for column in COLUMNS].index(('top1_percent',))
     script = f"""
     const head = document.querySelectorAll('table.sortable thead th')[{top1}];
     const values = () => [...document.querySelector('table.sortable').tBodies[0].rows]
