@@ -163,7 +163,7 @@ def supp3() -> Table:
         tuple(rows),
         (
             STAGES_NOTE,
-            f'Drops per chunk: {drops} stages; those of 2 and 4 follow from the published cost, see '
+            f'Drops per chunk: {drops} stages; those of 2 and 4 follow from the published cost: '
             f'docs/reproduce.md.',
         ),
     )
