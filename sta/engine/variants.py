@@ -50,7 +50,8 @@ def expand_variants(
     for own in chosen:
         _check_list('schedules', own)
     variants = []
-    if any(_drops_nothing(schedule) for own in chosen for schedule in own):
+    # The common schedules say so even where every pruner has its own.
+    if any(_drops_nothing(schedule) for own in (schedules or (), *chosen) for schedule in own):
         variants.append(Variant(UNPRUNED, None, None))
     for pruner, own in zip(pruners, chosen, strict=True):
         name = pruner_name(pruner)

@@ -1,4 +1,4 @@
-"""Trajectory sums for Table 1, by whatever sta.analysis.trajectories computes for one batch."""
+"""Trajectory sums for Table 1."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sta.analysis.trajectories import trajectory_sum_of
 from sta.datasets.errors import DataError
 from sta.engine.batches import load_batches, plan_batches
 from sta.engine.session import build_test_runner, say
@@ -18,18 +19,14 @@ from .findings import Findings
 from .inputs import Inputs
 from .runs import RunOptions, plan_runs
 
-MODULE = 'sta.analysis.trajectories'
 # (recognizer, clips (B, 3, frames, H, W) preprocessed, variant) -> mean over the clips of Eq. 6.
 TrajectorySum = Callable[[nn.Module, Tensor, Variant], float]
 
 
-def trajectory_function() -> TrajectorySum | None:
-    """The one place that knows where Eq. 6 is computed; None while nothing computes it."""
-    try:
-        from sta.analysis.trajectories import trajectory_sum
-    except ImportError:
-        return None
-    return trajectory_sum
+def mean_trajectory_sum(model: nn.Module, clips: Tensor, variant: Variant) -> float:
+    """Eq. 6 under a variant, mean over clips that kept a token of the last frame."""
+    with model.backbone.using(variant):
+        return float(trajectory_sum_of(model.backbone, clips).nanmean())
 
 
 def add_trajectory_sums(
@@ -40,10 +37,6 @@ def add_trajectory_sums(
     Raises:
         CheckpointError, ConfigError, DataError: as tools/test.py.
     """
-    function = trajectory_function()
-    if function is None:
-        findings.trajectory_needs = MODULE
-        return
     for setting, experiments in plan_runs(tables, (TRAJECTORY,)).items():
         if inputs.missing(setting):
             continue
@@ -53,7 +46,7 @@ def add_trajectory_sums(
         config.work_dir = str(options.folder / setting.name)
         runner = build_test_runner(config, str(inputs.checkpoints[setting.checkpoint]))
         variants = [variant_of(experiment) for experiment in experiments]
-        sums = mean_trajectory_sums(runner, variants, function)
+        sums = mean_trajectory_sums(runner, variants, mean_trajectory_sum)
         findings.trajectory_sums.update(zip(experiments, sums, strict=True))
 
 

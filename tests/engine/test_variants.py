@@ -45,9 +45,7 @@ def test_a_pruner_may_have_schedules_of_its_own() -> None:
     assert expand_variants([0, 2], [STA, score, {**RANDOM, 'schedules': [0, 6]}]) == [
         Variant('unpruned', None, None, ''),
         Variant('sta-2', STA, 2, 'sta', '2'),
-        Variant(
-            'sta[score=temporal]-4', {**STA, 'score': 'temporal'}, 4, 'sta[score=temporal]', '4'
-        ),
+        Variant('temporal-4', {**STA, 'score': 'temporal'}, 4, 'temporal', '4'),
         Variant('random-6', RANDOM, 6, 'random', '6'),
     ]
 

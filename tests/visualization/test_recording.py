@@ -93,7 +93,7 @@ def test_importance_is_that_of_the_tokens_in_the_stage(case) -> None:
     seen = []
 
     class Spy:
-        similarity, draws, merges = 'key', False, False
+        similarity, draws, merges, per_chunk = 'key', False, False, True
 
         def __init__(self, inner) -> None:
             self.inner, self.check = inner, inner.check
