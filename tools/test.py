@@ -20,6 +20,7 @@ from sta.engine import (
     with_seeds,
 )
 from sta.engine.budgets import meet_budgets
+from sta.engine.calibration import changes_of_clips
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
@@ -63,8 +64,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, tome-drop, temporal, semantic, or with settings '
-        'sta:similarity=value; default: test_cfg of the config',
+        help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic, rlt, '
+        'or with settings sta:similarity=value; default: test_cfg of the config',
     )
     parser.add_argument(
         '--seeds',
@@ -112,7 +113,9 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if arguments.pruners:
         config.test_cfg.pruners = [parse_pruner_text(text) for text in arguments.pruners]
     if arguments.budget:
-        pruners, lines = meet_budgets(config, config.test_cfg.get('pruners', []), arguments.budget)
+        pruners, lines = meet_budgets(
+            config, config.test_cfg.get('pruners', []), arguments.budget, changes_of_clips
+        )
         config.test_cfg.update(schedules=[0], pruners=pruners)
     if arguments.seeds is not None:
         config.test_cfg.pruners = with_seeds(config.test_cfg.get('pruners', []), arguments.seeds)

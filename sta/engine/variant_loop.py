@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmengine.runner import BaseLoop
 
 from sta.datasets.errors import DataError
 from sta.evaluation import (
+    Cost,
     EvaluationResult,
     LeftOut,
     ScoreStore,
@@ -164,13 +166,17 @@ class VariantTestLoop(BaseLoop):
         if first:
             scorer.count(clip_shape)  # views that do not suit the model are refused at once
             scorer.warm_up(inputs)
-        scores, seconds = scorer.score(inputs)
-        for sample, video in zip(data['data_samples'], scores.unbind(0), strict=True):
+        scored = scorer.score(inputs)
+        for i, sample in enumerate(data['data_samples']):
             videos[sample.index] = StoredVideo(
-                sample.filename, int(sample.gt_label.item()), video.numpy(), sample.decoder
+                sample.filename,
+                int(sample.gt_label.item()),
+                scored.scores[i].numpy(),
+                sample.decoder,
+                costs=None if scored.costs is None else scored.costs[i],
             )
         views = inputs.shape[1]
-        return LocalPart(videos, seconds, inputs.shape[0] * views, clip_shape, views)
+        return LocalPart(videos, scored.seconds, inputs.shape[0] * views, clip_shape, views)
 
     def _result(
         self, scorer: Scorer, before: Stored, new: LocalPart, wall_s: float, wait_share: float
@@ -184,7 +190,7 @@ class VariantTestLoop(BaseLoop):
                 f'{broken[0].reason}'
             )
         scores = np.stack([video.scores for video in sound])
-        costs = scorer.count(new.clip_shape or before.clip_shape)
+        costs = averaged_costs(scorer.count(new.clip_shape or before.clip_shape), sound)
         clips_per_s = (before.clips + new.clips) / (before.model_s + new.model_s)
         return EvaluationResult(
             variants=tuple(
@@ -203,6 +209,29 @@ class VariantTestLoop(BaseLoop):
             class_list=getattr(self.dataloader.dataset, 'classes', None),
             resumed=len(set(before.videos) - set(new.videos)),
         )
+
+
+def averaged_costs(costs: Sequence[Cost], videos: Sequence[StoredVideo]) -> list[Cost]:
+    """Put averages over the videos in place of the costs that depend on them.
+
+    Args:
+        costs: one per variant.
+        videos: that were scored.
+    """
+    if videos[0].costs is None:
+        return list(costs)
+    means = np.stack([video.costs for video in videos]).mean(0)
+    return [
+        cost
+        if np.isnan(gflops)
+        else replace(
+            cost,
+            tokens_after_stages=(round(tokens),),
+            gflops_per_view=float(gflops),
+            is_average=True,
+        )
+        for cost, (tokens, gflops) in zip(costs, means, strict=True)
+    ]
 
 
 def describe_hardware() -> str:

@@ -5,10 +5,11 @@ from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes,
 from .confusion import Confusion, confusions_by_growth
 from .paired import PairedChange, bootstrap_interval, mcnemar_p, paired_change
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
-from .store import ScoreStore, Stored, StoredVideo, StoreError
+from .store import STORE_FORMAT, ScoreStore, Stored, StoredVideo, StoreError
 from .summary import SummaryRow, shown_rows, summarise
 
 __all__ = [
+    'STORE_FORMAT',
     'SIGNIFICANT',
     'ClassChange',
     'ClassComparison',

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Of the tables below; part of every run's fingerprint, so that older ones are left alone.
+STORE_FORMAT = 2
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE videos (
     place INTEGER PRIMARY KEY, name TEXT NOT NULL, label INTEGER NOT NULL,
-    scores BLOB, decoder TEXT NOT NULL, reason TEXT NOT NULL
+    scores BLOB, decoder TEXT NOT NULL, reason TEXT NOT NULL, costs BLOB
 );
 CREATE TABLE batches (number INTEGER PRIMARY KEY, clips INTEGER NOT NULL, model_s TEXT NOT NULL);
 """
@@ -37,6 +39,8 @@ class StoredVideo(NamedTuple):
         scores: (variants, classes) float32; None where it could not be decoded.
         decoder: what decoded it.
         reason: why it could not be decoded; '' where it could.
+        costs: (variants, 2) float64, tokens and GFLOPs per view, mean over the video's views; NaN
+            for variants whose cost does not depend on the clip, None where that is all of them.
     """
 
     name: str
@@ -44,6 +48,7 @@ class StoredVideo(NamedTuple):
     scores: np.ndarray | None
     decoder: str = ''
     reason: str = ''
+    costs: np.ndarray | None = None
 
 
 class Stored(NamedTuple):
@@ -138,14 +143,22 @@ class ScoreStore:
             StoreError: it cannot be stored, as on a full disk.
         """
         rows = [
-            (place, v.name, v.label, _blob(v.scores), v.decoder, v.reason)
+            (
+                place,
+                v.name,
+                v.label,
+                _blob(v.scores, np.float32),
+                v.decoder,
+                v.reason,
+                _blob(v.costs, np.float64),
+            )
             for place, v in videos.items()
         ]
         seconds = json.dumps([float(second) for second in model_s])
         facts = [('clip_shape', json.dumps(list(clip_shape or ()))), ('views', str(views))]
         try:
             with self._open() as connection:  # one transaction
-                connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?)', rows)
+                connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?,?)', rows)
                 if clips:
                     batch = (number, clips, seconds)
                     connection.execute('INSERT INTO batches VALUES (?,?,?)', batch)
@@ -168,17 +181,24 @@ class ScoreStore:
 
     def _videos(self, connection: sqlite3.Connection) -> dict[int, StoredVideo]:
         rows = connection.execute(
-            'SELECT place, name, label, scores, decoder, reason FROM videos'
+            'SELECT place, name, label, scores, decoder, reason, costs FROM videos'
         ).fetchall()
         return {
-            place: StoredVideo(name, label, self._array(scores), decoder, reason)
-            for place, name, label, scores, decoder, reason in rows
+            place: StoredVideo(
+                name,
+                label,
+                self._array(scores, np.float32),
+                decoder,
+                reason,
+                self._array(costs, np.float64),
+            )
+            for place, name, label, scores, decoder, reason, costs in rows
         }
 
-    def _array(self, blob: bytes | None) -> np.ndarray | None:
+    def _array(self, blob: bytes | None, dtype: type) -> np.ndarray | None:
         if blob is None:
             return None
-        return np.frombuffer(blob, np.float32).reshape(self.num_variants, -1)
+        return np.frombuffer(blob, dtype).reshape(self.num_variants, -1)
 
     def _open(self) -> sqlite3.Connection:
         """This process's own file, made when there is something to store."""
@@ -235,5 +255,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f'{path.resolve().as_uri()}?mode=rw&nolock=1', uri=True)
 
 
-def _blob(scores: np.ndarray | None) -> bytes | None:
-    return None if scores is None else np.ascontiguousarray(scores, np.float32).tobytes()
+def _blob(array: np.ndarray | None, dtype: type) -> bytes | None:
+    return None if array is None else np.ascontiguousarray(array, dtype).tobytes()

@@ -7,16 +7,20 @@ from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
 from .provenance import origins, trace
 from .pruner import STAPruner, prune_stage
 from .randomness import clip_fingerprint
+from .run_length import RunLengthPruner, tubelet_changes
 from .schedule import PruningSchedule, PruningStage, ScheduleError
 from .tome import ToMeDropPruner, ToMeMergePruner
 from .variant import Variant
+from .vid_tldr import SaliencyMergePruner
 
 __all__ = [
     'Pruned',
     'PruningSchedule',
     'PruningStage',
     'RandomPruner',
+    'RunLengthPruner',
     'STAPruner',
+    'SaliencyMergePruner',
     'ScheduleError',
     'StageContext',
     'StageScores',
@@ -33,4 +37,5 @@ __all__ = [
     'prune_stage',
     'select_tokens',
     'trace',
+    'tubelet_changes',
 ]

@@ -101,7 +101,8 @@ def footer(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
         f'{_videos(result)} x {counted(result.views, "view")}.{_decoders(result)} {GFLOP_NOTE} '
         'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
         f'paired bootstrap and exact McNemar test over the same videos. {_unpaired(result, rows)}'
-        f'{_spreads(rows)} clips/s: views per second of the model alone, decoding apart. '
+        f'{_spreads(rows)}{_averages(rows)} clips/s: views per second of the model alone, '
+        f'decoding apart. '
         f'{result.precision} on {result.hardware}; {_duration(result)}.'
     )
 
@@ -123,6 +124,14 @@ def _spreads(rows: Sequence[SummaryRow]) -> str:
         return ''
     spreads = ', '.join(f'{row.pruner}-{row.label} {row.top1_spread:.2f}' for row in means)
     return f' Means over seeds; standard deviation of their top-1 in points: {spreads}.'
+
+
+def _averages(rows: Sequence[SummaryRow]) -> str:
+    """Whose cost depends on the clips."""
+    families = sorted({row.pruner for row in rows if row.cost_is_average})
+    if not families:
+        return ''
+    return f' GFLOPs of {", ".join(families)} depend on the clip: means over the evaluated views.'
 
 
 def _videos(result: EvaluationResult) -> str:

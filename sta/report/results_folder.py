@@ -116,6 +116,8 @@ def _unpruned(found: dict[str, Any], variants: tuple[str, ...]) -> str | None:
     whole = {str(v.get('name')): v.get('num_tokens') for v in _dicts(found.get('variants'))}
     for row in _dicts(found.get('rows')):
         name = row.get('name')
+        if row.get('cost_is_average'):
+            continue
         if name in variants and name in whole and row.get('tokens_kept') == whole[name]:
             return name
     return 'unpruned' if 'unpruned' in variants else None

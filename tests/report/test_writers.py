@@ -125,6 +125,7 @@ def test_csv_agrees_with_the_rows(tmp_path) -> None:
         assert tuple(map(int, stages)) == row.tokens_after_stages
         assert line.pop('label') == row.label
         assert (line.pop('averages'), line.pop('top1_spread')) == ('', '')
+        assert line.pop('cost_is_average') == 'False'
         assert all(float(text) == values[name] for name, text in line.items())
 
 
