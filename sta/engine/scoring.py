@@ -51,6 +51,9 @@ class Scorer:
         precision: 'fp32', 'bf16' or 'fp16' (autocast).
         max_views_per_forward: views in one forward pass at most. Halved for good when memory does
             not suffice.
+
+    Attributes:
+        at_input: of every variant whether it drops at the input, as much as the clip lets it.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Scorer:
         self._dtype = PRECISIONS[precision]
         self._costs: dict[tuple[int, ...], list[Cost]] = {}
         self._gflops: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
-        self._at_input = [self._drops_at_input(variant) for variant in variants]
+        self.at_input = [self._drops_at_input(variant) for variant in variants]
 
     def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         """What every variant costs on views (3, T, H, W).
@@ -90,7 +93,7 @@ class Scorer:
     def _counted(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         variants = [
             replace(variant, pruner=None, schedule=None) if at_input else variant
-            for variant, at_input in zip(self.variants, self._at_input, strict=True)
+            for variant, at_input in zip(self.variants, self.at_input, strict=True)
         ]
         return count_costs(self.model, variants, clip_shape)
 
@@ -127,14 +130,14 @@ class Scorer:
 
     def _costs_of(self, flat: Tensor, num_videos: int) -> np.ndarray | None:
         """What the variants whose cost depends on the clips cost on these views."""
-        if not any(self._at_input):
+        if not any(self.at_input):
             return None
         backbone, shape = self.model.backbone, tuple(flat.shape[1:])
         if shape not in self._gflops:
             self._gflops[shape] = gflops_of_tokens(self.model, shape)
         costs = np.full((num_videos, len(self.variants), 2), np.nan)
         for i, variant in enumerate(self.variants):
-            if self._at_input[i]:
+            if self.at_input[i]:
                 with backbone.using(variant):
                     kept = np.array([len(places) for places in backbone.kept_at_input(flat)])
                 found = np.stack([kept, self._gflops[shape](kept)], axis=-1)

@@ -3,6 +3,7 @@
 from .accuracy import standard_error, top_k_correct
 from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes, top1_by_class
 from .confusion import Confusion, confusions_by_growth
+from .fidelity import Fidelity, fidelities
 from .paired import PairedChange, bootstrap_interval, mcnemar_p, paired_change
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
 from .store import STORE_FORMAT, ScoreStore, Stored, StoredVideo, StoreError
@@ -16,6 +17,7 @@ __all__ = [
     'Confusion',
     'Cost',
     'EvaluationResult',
+    'Fidelity',
     'LeftOut',
     'PairedChange',
     'ScoreStore',
@@ -26,6 +28,7 @@ __all__ = [
     'VariantResult',
     'bootstrap_interval',
     'compare_classes',
+    'fidelities',
     'confusions_by_growth',
     'mcnemar_p',
     'paired_change',
