@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
 from .context import Pruned, StageContext, select_tokens
-from .pruner import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
 from .schedule import PruningStage
 from .scores import normalise
 

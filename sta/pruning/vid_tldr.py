@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import full_precision, tokens_per_chunk
 from .context import Pruned, StageContext, select_tokens
-from .pruner import full_precision, tokens_per_chunk
 from .schedule import PruningStage
 from .scores import normalise
 from .tome import match_pairs, merge_pairs
