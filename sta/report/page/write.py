@@ -16,10 +16,10 @@ from sta.evaluation import compare_classes, shown_rows
 from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
 from ..columns import COLUMNS
-from ..plot import plot_accuracy_vs_gflops
+from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
 from ..results_folder import choose_pair, read_run
 from .evaluation import Evaluation, read_evaluation
-from .pictures import Picture, inline_png, inline_svg, plot_accuracy_vs_throughput
+from .pictures import Picture, inline_png, inline_svg
 
 PAGE = 'report.html'
 MOST_LEFT_OUT = 200
@@ -119,7 +119,9 @@ def _plots(found: Evaluation, folder: Path) -> list[Picture]:
     plots = [_plot(figure, 'Accuracy against GFLOPs')]
     if all(row.clips_per_s > 0 for row in found.rows):
         speed = plot_accuracy_vs_throughput(
-            shown_rows(found.rows), hardware=str(found.facts['hardware'])
+            shown_rows(found.rows),
+            num_videos=found.facts['num_videos'],
+            hardware=str(found.facts['hardware']),
         )
         plots.append(_plot(speed, 'Accuracy against throughput of the model alone'))
     run = read_run(folder)
