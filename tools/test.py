@@ -9,6 +9,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from sta.datasets.class_names import read_class_names
 from sta.engine import (
@@ -27,12 +28,16 @@ from sta.engine.session import build_test_runner, say
 from sta.evaluation import EvaluationResult, shown_rows, summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
+    plot_accuracy_vs_throughput,
     print_accuracy_table,
     save_figure,
     write_results,
 )
-from sta.report.classes import write_classes
-from sta.report.page import write_page
+from sta.report.classes import numbered_names, write_classes
+from sta.report.page import write_examples, write_page
+from sta.visualization import Examples, make_examples
+
+EXAMPLES, EXAMPLES_S, MOST_EXAMPLES = 4, 20.0, 20
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -96,10 +101,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
+    parser.add_argument(
+        '--examples',
+        type=int,
+        metavar='N',
+        help='videos that report.html shows with what is kept at every stage, 0 for none; default '
+        f'{EXAMPLES}, fewer where they take more than {EXAMPLES_S:.0f} s',
+    )
     return parser.parse_args(argv)
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:
+    if not 0 <= (arguments.examples or 0) <= MOST_EXAMPLES:
+        raise ConfigError(f'--examples must be 0 to {MOST_EXAMPLES}, got {arguments.examples}')
     config = load_config(arguments.config, arguments.cfg_options)
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
@@ -123,11 +137,14 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     start_processes(arguments.launcher)
     for line in lines:
         say(line)
+    fingerprint: dict[str, str] = {}
+
+    def choose(found: dict[str, str]) -> RunFolder:
+        fingerprint.update(found)
+        return run_folder(arguments, found)
+
     runner = build_test_runner(
-        config,
-        arguments.checkpoint,
-        choose=lambda fingerprint: run_folder(arguments, fingerprint),
-        retry_broken=arguments.retry_broken,
+        config, arguments.checkpoint, choose=choose, retry_broken=arguments.retry_broken
     )
     result = runner.test()
     if runner.rank != 0:
@@ -137,30 +154,61 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    written = write_everything(result, folder.path, arguments, command)
+    annotations = config.test_dataloader.dataset.get('ann_file')
+    facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
+    written = write_everything(result, folder.path, arguments, facts)
+    add_examples(config, runner, result, folder.path, arguments.examples)
+    written.append(write_page(folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 
 def write_everything(
-    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, command: str
+    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, facts: dict[str, Any]
 ) -> list[Path]:
-    """All files; results.json marks a run as finished and comes last but for the page of it."""
-    figure = plot_accuracy_vs_gflops(
-        shown_rows(summarise(result)),
-        num_videos=len(result.labels),
-        title=Path(arguments.config).stem,
+    """All but the page; results.json marks a run as finished and comes last."""
+    rows, num_videos = shown_rows(summarise(result)), len(result.labels)
+    title = Path(arguments.config).stem
+    cost = plot_accuracy_vs_gflops(rows, num_videos=num_videos, title=title)
+    speed = plot_accuracy_vs_throughput(
+        rows, num_videos=num_videos, hardware=result.hardware, title=title
     )
-    plots = save_figure(figure, folder, 'accuracy_vs_gflops')
+    plots = save_figure(cost, folder, 'accuracy_vs_gflops')
+    plots += save_figure(speed, folder, 'accuracy_vs_throughput')
     names = None if result.class_list is None else read_class_names(result.class_list)
     classes = write_classes(result, folder, names)
     tables = write_results(
         result,
         folder,
-        command=command,
         config=arguments.config,
         checkpoint=arguments.checkpoint or '',
+        **facts,
     )
-    return [*tables.values(), classes, *plots, write_page(folder)]
+    return [*tables.values(), classes, *plots]
+
+
+def add_examples(
+    config: Any, runner: Any, result: EvaluationResult, folder: Path, asked: int | None
+) -> None:
+    """Example clips for the page; whatever goes wrong with them, the evaluation stands."""
+    number = EXAMPLES if asked is None else asked
+    if number == 0:
+        return
+    try:
+        names = numbered_names(result.variants[0].scores.shape[1])
+        examples = make_examples(
+            config,
+            getattr(runner.model, 'module', runner.model).eval(),
+            result,
+            names=names if result.class_list is None else read_class_names(result.class_list),
+            number=number,
+            most_s=EXAMPLES_S if asked is None else float('inf'),
+        )
+    except Exception as error:  # decoders, codecs and memory fail in any way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        examples = Examples((), f'No example clips: {reason}')
+    if not examples.shown:
+        say(examples.note)
+    write_examples(examples, folder)
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:

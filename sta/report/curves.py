@@ -26,7 +26,8 @@ def draw_families(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
 
     The band is the 95 % interval of the change, paired over the videos: where it holds the dashed
     line, the change may be chance. Where a row is a mean over seeds, a darker band about the line
-    is the standard deviation of the draws. A family of one point has bars in place of bands.
+    is the standard deviation of the draws. Points are joined in the order of their GFLOPs; a family
+    of one point, or whose places turn back, has bars in place of bands.
 
     Args:
         axes: to draw on.
@@ -37,7 +38,9 @@ def draw_families(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
     styles = family_styles(row.pruner for row in rows if row.pruner)
     alpha = FEW_ALPHA if len(styles) <= FEW else MANY_ALPHA
     for family, style in styles.items():
-        own = sorted((row for row in rows if row.pruner == family), key=place)
+        own = sorted(
+            (row for row in rows if row.pruner == family), key=lambda row: row.gflops_per_view
+        )
         if unpruned is not None:
             _interval_band(axes, own, unpruned, place, style, alpha)
         _spread_band(axes, own, place, style)
@@ -144,7 +147,9 @@ def _band(
     alpha: float,
     width: float,
 ) -> None:
-    if len(places) == 1:  # a band of no width shows nothing
+    steps = np.diff(places)
+    if not (len(steps) and (np.all(steps > 0) or np.all(steps < 0))):
+        # A band needs some width; one that turns back, as where speeds are noisy, is no band.
         opaque = min(1.0, 2.5 * alpha)
         axes.vlines(places, low, high, color=style.colour, alpha=opaque, linewidth=width, zorder=2)
         return

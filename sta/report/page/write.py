@@ -15,13 +15,23 @@ from sta.evaluation import compare_classes, shown_rows
 
 from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
-from ..columns import COLUMNS
+from ..columns import COLUMNS, unpaired_on_k400
 from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
 from ..results_folder import choose_pair, read_run
 from .evaluation import Evaluation, read_evaluation
-from .pictures import Picture, inline_png, inline_svg
+from .examples import read_examples
+from .pictures import Picture, grey_variables, inline_png, inline_svg
 
 PAGE = 'report.html'
+# The rest of what results.json says of the environment is a table of its own.
+SHOWN_APART = (
+    'command',
+    'annotations',
+    'fingerprint',
+    'num_videos',
+    'num_listed',
+    'views_per_video',
+)
 MOST_LEFT_OUT = 200
 
 
@@ -57,19 +67,26 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
     found = read_evaluation(folder)
     template = (resources.files(__package__) / 'template.html').read_text('utf-8')
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    plots = _plots(found, folder)
+    examples, examples_note = read_examples(folder)
     page = environment.from_string(template).render(
         title=Path(str(found.facts['config'])).stem,
         facts=found.facts,
         summary=summary_of(found),
         results=results_table(found),
         note=found.note,
-        plots=_plots(found, folder),
-        examples=[_example(path) for path in pictures],
+        unpaired=unpaired_on_k400(),
+        plots=plots,
+        greys=grey_variables(''.join(plot.markup for plot in plots)),
+        examples=examples,
+        examples_note=examples_note,
+        pictures=[_picture(path) for path in pictures],
         classes=classes_table(folder / 'classes.csv'),
         left_out=found.left_out[:MOST_LEFT_OUT],
         num_left_out=len(found.left_out),
         settings=_flat({s['name']: _without_name(s) for s in found.settings}),
-        environment=_flat({k: v for k, v in found.facts.items() if k != 'command'}),
+        data=data_facts(found),
+        environment=_flat({k: v for k, v in found.facts.items() if k not in SHOWN_APART}),
     )
     write_text(folder / PAGE, page + '\n')
     return folder / PAGE
@@ -80,17 +97,20 @@ def summary_of(found: Evaluation) -> str:
     unpruned = next((row for row in found.rows if not row.pruner), None)
     close = [
         row
-        for row in found.rows
+        for row in shown_rows(found.rows)
         if row.pruner and row.top1_change is not None and row.top1_change > -1.0
     ]
     if unpruned is None or not close:
         return ''
     best = max(close, key=lambda row: row.reduction_percent)
+    interval = ''
+    if best.top1_change_low is not None:
+        interval = f', 95 % interval {best.top1_change_low:+.2f} to {best.top1_change_high:+.2f}'
     return (
         f'{best.name} saves {best.reduction_percent:.1f} % of the GFLOPs at '
         f'{best.top1_percent:.2f} % top-1, {best.top1_change:+.2f} points against no pruning '
-        f'({unpruned.top1_percent:.2f} %): the largest saving among the variants that lose less '
-        f'than a point.'
+        f'({unpruned.top1_percent:.2f} %{interval}): the largest saving among the '
+        f'variants that lose less than a point.'
     )
 
 
@@ -143,7 +163,20 @@ def _plot(figure: Any, caption: str) -> Picture:
     return Picture(inline_svg(figure, caption), caption)
 
 
-def _example(path: Path) -> Picture:
+def data_facts(found: Evaluation) -> list[tuple[str, str]]:
+    """Which videos the figures are of: list, number, and digests by which two runs can be told."""
+    facts = found.facts
+    listed = facts.get('num_listed', facts['num_videos'])
+    lines = [
+        ('annotation file', str(facts.get('annotations') or 'not recorded')),
+        ('videos', f'{facts["num_videos"]} of {listed}'),
+        ('views per video', str(facts.get('views_per_video', 'not recorded'))),
+    ]
+    digests = facts.get('fingerprint') or {}
+    return lines + [(f'fingerprint of {name}', str(value)) for name, value in digests.items()]
+
+
+def _picture(path: Path) -> Picture:
     return Picture(inline_png(path, escape(path.stem)), path.stem)
 
 
