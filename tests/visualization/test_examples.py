@@ -10,41 +10,40 @@ import pytest
 from PIL import Image
 
 from sta.pruning import Variant
-from sta.visualization import View
+from sta.visualization import View, record
 from sta.visualization.examples import _caption, _how, example_of
 from tests.models.small_swin import small_swin
 from tests.models.small_vit import clips, small_vit
 from tests.report.example import result
 from tests.visualization.test_recording import Recognizer
 
-VIT, SWIN = Variant('sta-4', {'type': 'STAPruner'}, 4), Variant('sta', {}, [24, 6, 1])
+VIT, SWIN = Variant('sta-4', {'type': 'STAPruner'}, 4), Variant('sta', None, [24, 6, 1])
 NAMES = [f'class{i}' for i in range(10)]
 
 
 def view(frames: int, size: int) -> View:
     """Dark frames, so that what is white was dropped."""
     return View(
-        'a/b.mp4', np.full((frames, size, size, 3), 40, np.uint8), clips(1, frames, size), ''
+        'a/b.mp4',
+        np.full((frames, size, size, 3), 40, np.uint8),
+        clips(1, frames=frames, size=size),
+        '',
     )
 
 
 @pytest.mark.parametrize(
-    ('model', 'variant', 'frames', 'size', 'sides'),
+    ('model', 'variant', 'frames', 'size'),
     [
-        (Recognizer(small_vit(), 24), VIT, 16, 32, (8, 8, 8)),
-        (Recognizer(small_swin(), 96), SWIN, 8, 64, (4, 8, 16)),
+        (Recognizer(small_vit(), 24), VIT, 16, 32),
+        (Recognizer(small_swin(), 96), SWIN, 8, 64),
     ],
     ids=['vit', 'swin'],
 )
-def test_dropped_patches_are_white_and_kept_ones_are_not(
-    model, variant, frames, size, sides
-) -> None:
+def test_dropped_patches_are_white_and_kept_ones_are_not(model, variant, frames, size) -> None:
     shown = view(frames, size)
     example = example_of(model, shown, variant, 'said')
     assert example.name == 'b.mp4' and example.caption == 'said'
     with model.backbone.using(variant):
-        from sta.visualization import record
-
         stages = record(model, shown.clip).stages
     first, *others = example.strips
     assert first.label == 'frames: the first of 2 that share tokens'
