@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 
 import matplotlib
@@ -48,6 +49,8 @@ def plot_accuracy_vs_throughput(
 ) -> Figure:
     """Top-1 over views per second of the model alone; every family looks as over GFLOPs.
 
+    Rows whose speed is unknown are left out.
+
     Args:
         rows: see :func:`sta.evaluation.shown_rows`.
         num_videos: videos behind each accuracy.
@@ -58,6 +61,7 @@ def plot_accuracy_vs_throughput(
         ValueError: no videos.
     """
     words = f'views per second of the model alone ({hardware})'
+    rows = [row for row in rows if 0 < row.clips_per_s < inf]  # nothing was timed: no place
     return _plot(rows, num_videos, lambda row: row.clips_per_s, words, title)
 
 

@@ -64,7 +64,7 @@ def wrapped_label(name: str) -> str:
     return '\n'.join(whole) or name
 
 
-def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend:
+def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     """A legend below the axes, in as many columns as the figure's width holds.
 
     The figure grows by the legend's height, so that the plot itself keeps its size however many
@@ -74,7 +74,11 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend:
         figure: with a constrained layout.
         axes: whose labelled lines are listed, no pruning first.
         note: a line above the entries.
+
+    Returns:
+        The legend; None where nothing is drawn.
     """
+    legend = None
     handles, labels = _no_pruning_first(*axes.get_legend_handles_labels())
     for columns in range(min(MOST_LEGEND_COLUMNS, len(handles)), 0, -1):
         legend = figure.legend(
@@ -95,7 +99,8 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend:
         if box.width <= figure.get_figwidth() or columns == 1:
             break
         legend.remove()
-    figure.set_figheight(SIZE_INCHES[1] + max(0.0, box.height - 0.4))
+    if legend is not None:
+        figure.set_figheight(SIZE_INCHES[1] + max(0.0, box.height - 0.4))
     return legend
 
 

@@ -60,6 +60,33 @@ def test_ten_families_are_all_different() -> None:
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 10
 
 
+@pytest.mark.parametrize('speed', [float('nan'), float('inf'), 0.0])
+def test_unknown_speeds_are_left_out(speed, tmp_path) -> None:
+    first, *rows = summarise(result())
+    unknown = dataclasses.replace(first, clips_per_s=speed)
+    figure = plot_accuracy_vs_throughput([unknown, *rows], num_videos=300, hardware='h')
+    assert list(lines_of(figure)) == ['sta', 'random', 'tome']
+    nothing = plot_accuracy_vs_throughput([unknown], num_videos=300, hardware='h')
+    assert not lines_of(nothing)
+    save_figure(nothing, tmp_path, 'nothing')
+
+
+def test_speeds_that_turn_back_have_bars_for_a_band() -> None:
+    """A pruner whose larger drop happened to be slower: a band would cross itself."""
+    rows = [row for row in summarise(result()) if row.pruner in ('', 'sta')]
+    noisy = [
+        dataclasses.replace(row, clips_per_s=speed)
+        for row, speed in zip(rows, (5.0, 9.0, 7.0, 8.0), strict=True)
+    ]
+    figure = plot_accuracy_vs_throughput(noisy, num_videos=300, hardware='h')
+    [bars] = figure.axes[0].collections
+    ends = {float(line[0, 0]): line[:, 1].tolist() for line in bars.get_segments()}
+    for row in noisy[1:]:
+        low, high = row.top1_change_low, row.top1_change_high
+        whole = rows[0].top1_percent
+        assert ends[row.clips_per_s] == pytest.approx([whole + low, whole + high])
+
+
 def test_the_unpruned_point_and_its_dashed_line() -> None:
     figure = plot()
     unpruned = summarise(result())[0]

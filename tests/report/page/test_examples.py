@@ -41,7 +41,7 @@ def test_the_page_shows_them_and_made_again_keeps_them(tmp_path: Path) -> None:
     assert parsed.tags.count('img') == 4 and parsed.tags.count('script') == 1
     assert 'b' not in parsed.tags
     assert '<img alt="two frames" width="20" height="10" src="data:image/webp;base64,b25l">' in page
-    assert '<h3>a.mp4</h3><figcaption>Class a.</figcaption>' in page
+    assert '<h3>a.mp4</h3>\n<p>Class a.</p>' in page
     assert NONE_MADE not in page
 
 
