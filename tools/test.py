@@ -9,9 +9,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
-from sta.datasets.class_names import read_class_names
 from sta.engine import (
     LAUNCHERS,
     first_decides,
@@ -25,19 +23,15 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.evaluation import EvaluationResult, shown_rows, summarise
-from sta.report import (
-    plot_accuracy_vs_gflops,
-    plot_accuracy_vs_throughput,
-    print_accuracy_table,
-    save_figure,
-    write_results,
+from sta.report import print_accuracy_table
+from sta.report.evaluation_folder import (
+    EXAMPLES,
+    EXAMPLES_S,
+    MOST_EXAMPLES,
+    add_examples,
+    write_evaluation,
 )
-from sta.report.classes import numbered_names, write_classes
-from sta.report.page import write_examples, write_page
-from sta.visualization import Examples, make_examples
-
-EXAMPLES, EXAMPLES_S, MOST_EXAMPLES = 4, 20.0, 20
+from sta.report.page import write_page
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -156,59 +150,13 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         return
     annotations = config.test_dataloader.dataset.get('ann_file')
     facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
-    written = write_everything(result, folder.path, arguments, facts)
-    add_examples(config, runner, result, folder.path, arguments.examples)
+    facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
+    written = write_evaluation(result, folder.path, **facts)
+    if arguments.examples != 0:
+        model = getattr(runner.model, 'module', runner.model).eval()
+        add_examples(config, model, result, folder.path, asked=arguments.examples)
     written.append(write_page(folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
-
-
-def write_everything(
-    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, facts: dict[str, Any]
-) -> list[Path]:
-    """All but the page; results.json marks a run as finished and comes last."""
-    rows, num_videos = shown_rows(summarise(result)), len(result.labels)
-    title = Path(arguments.config).stem
-    cost = plot_accuracy_vs_gflops(rows, num_videos=num_videos, title=title)
-    speed = plot_accuracy_vs_throughput(
-        rows, num_videos=num_videos, hardware=result.hardware, title=title
-    )
-    plots = save_figure(cost, folder, 'accuracy_vs_gflops')
-    plots += save_figure(speed, folder, 'accuracy_vs_throughput')
-    names = None if result.class_list is None else read_class_names(result.class_list)
-    classes = write_classes(result, folder, names)
-    tables = write_results(
-        result,
-        folder,
-        config=arguments.config,
-        checkpoint=arguments.checkpoint or '',
-        **facts,
-    )
-    return [*tables.values(), classes, *plots]
-
-
-def add_examples(
-    config: Any, runner: Any, result: EvaluationResult, folder: Path, asked: int | None
-) -> None:
-    """Example clips for the page; whatever goes wrong with them, the evaluation stands."""
-    number = EXAMPLES if asked is None else asked
-    if number == 0:
-        return
-    try:
-        names = numbered_names(result.variants[0].scores.shape[1])
-        examples = make_examples(
-            config,
-            getattr(runner.model, 'module', runner.model).eval(),
-            result,
-            names=names if result.class_list is None else read_class_names(result.class_list),
-            number=number,
-            most_s=EXAMPLES_S if asked is None else float('inf'),
-        )
-    except Exception as error:  # decoders, codecs and memory fail in any way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        examples = Examples((), f'No example clips: {reason}')
-    if not examples.shown:
-        say(examples.note)
-    write_examples(examples, folder)
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:
