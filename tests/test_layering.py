@@ -22,7 +22,7 @@ STOREYS = {
     2: {'models'},
     3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints'},
     4: {'report', 'paper'},
-    5: {'doctor'},
+    5: {'doctor', 'search'},
 }
 STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}
 
