@@ -28,16 +28,17 @@ class Projection(NamedTuple):
     bias: Tensor | None
     num_heads: int
 
-    @torch.no_grad()
-    def head_mean(self, normed: Tensor) -> Tensor:
-        """Project (B, L, C) and average over heads: (B, L, D).
 
-        The mean of projections is the projection by their mean, at 1 / H of the cost.
-        """
-        weight = self.weight.unflatten(0, (self.num_heads, -1)).mean(0)
-        bias = self.bias
+def head_mean(normed: Tensor, projection: Projection) -> Tensor:
+    """Project (B, L, C) and average over heads: (B, L, D), without gradient.
+
+    The mean of projections is the projection by their mean, at 1 / H of the cost.
+    """
+    weight, bias, num_heads = projection
+    with torch.no_grad():
+        weight = weight.unflatten(0, (num_heads, -1)).mean(0)
         if bias is not None:
-            bias = bias.unflatten(0, (self.num_heads, -1)).mean(0)
+            bias = bias.unflatten(0, (num_heads, -1)).mean(0)
         return F.linear(normed, weight, bias)
 
 

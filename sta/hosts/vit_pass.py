@@ -30,13 +30,35 @@ class ForwardPass:
     kept: list[Tensor] = field(default_factory=list)
 
 
-class CurrentPass(threading.local):
-    """The pass of this thread, or None; a copy starts with none."""
+class CurrentPass:
+    """The forward pass of each thread, so that threads may share a model; a copy starts with none.
 
-    passing: ForwardPass | None = None
+    Not a threading.local, and without threads where torch.compile traces: dynamo understands
+    neither.
+    """
+
+    def __init__(self) -> None:
+        self._by_thread: dict[int, ForwardPass] = {}
 
     def __reduce__(self) -> tuple[type[CurrentPass], tuple[()]]:
         return CurrentPass, ()
+
+    @property
+    def passing(self) -> ForwardPass | None:
+        """That of the calling thread, or None."""
+        return self._by_thread.get(_thread())
+
+    def begin(self, passing: ForwardPass) -> None:
+        """Start a pass in the calling thread."""
+        self._by_thread[_thread()] = passing
+
+    def end(self) -> None:
+        """Forget that of the calling thread."""
+        self._by_thread.pop(_thread(), None)
+
+
+def _thread() -> int:
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
 
 
 def first_context(grid: Size, clip: Tensor, *, draws: bool) -> StageContext:

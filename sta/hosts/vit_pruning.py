@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 
 from sta.pruning import PruningSchedule
 
-from .anatomy import Anatomy, Size, submodule
+from . import vit_hooks
+from .anatomy import Anatomy, Size, head_mean, submodule
 from .errors import HostModelError
 from .variant import check_stages, usable_pruner
 from .vit_pass import CurrentPass, ForwardPass, first_context
@@ -59,22 +59,24 @@ class ViTPruning:
         anatomy, handles = self.anatomy, self._handles
         if anatomy.join_path is not None:
             join = submodule(host, anatomy.join_path)
-            handles.append(join.register_forward_hook(self._join))
+            handles.append(join.register_forward_hook(vit_hooks.Join(self)))
         if not self.schedule.stages:
             return
-        handles.append(host.register_forward_pre_hook(self._prepare))
+        handles.append(host.register_forward_pre_hook(vit_hooks.Prepare(self)))
         embedding = submodule(host, anatomy.embedding_path)
-        handles.append(embedding.register_forward_pre_hook(self._begin, with_kwargs=True))
+        begin = vit_hooks.Begin(self)
+        handles.append(embedding.register_forward_pre_hook(begin, with_kwargs=True))
         source = anatomy.ffn_path if self.pruner.similarity == 'ffn' else anatomy.norm_path
         blocks = anatomy.blocks(host)
         for stage in self.schedule.stages:
             block = blocks[stage.after_block]
             if self.pruner.similarity is not None:
-                handles.append(submodule(block, source).register_forward_hook(self._remember))
+                remember = vit_hooks.Remember(self)
+                handles.append(submodule(block, source).register_forward_hook(remember))
             # Before hooks that are there already: they are to see what the next block will.
-            hook = partial(self._prune, stage.after_block)
+            hook = vit_hooks.Prune(self, stage.after_block)
             handles.append(block.register_forward_hook(hook, prepend=True))
-        handles.append(host.register_forward_hook(self._end, always_call=True))
+        handles.append(host.register_forward_hook(vit_hooks.End(self), always_call=True))
 
     def detach(self, host: nn.Module) -> None:
         """Take the hooks out again; the host is what it was."""
@@ -97,31 +99,36 @@ class ViTPruning:
                 'what pruning needs to know: switch it off, or call model.eval()'
             )
 
-    def _prepare(self, host: nn.Module, args: tuple[Any, ...]) -> None:
-        self._current.passing = None
+    def prepare(self, host: nn.Module) -> None:
+        """Before the host runs."""
+        self._current.end()
         self._check_checkpointing(host)
 
-    def _begin(self, embedding: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def begin(self, embedding: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the embedding runs."""
         clip = self.anatomy.clip(args, kwargs)
         grid = self.anatomy.grid(embedding, clip)
         schedule = self.schedule if grid == self.grid else self._parse(self.schedule, grid)
         stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
         context = first_context(grid, clip, draws=self.pruner.draws)
-        self._current.passing = ForwardPass(stages, context)
-        self.kept = self._current.passing.kept
+        passing = ForwardPass(stages, context)
+        self._current.begin(passing)
+        self.kept = passing.kept
 
-    def _join(self, module: nn.Module, args: tuple[Any, ...], tokens: Tensor) -> Tensor:
-        return self.anatomy.join(tokens)
+    def remember(self, features: Tensor) -> None:
+        """Keep what the running block compares tokens by, (B, L, .)."""
+        passing = self._current.passing
+        if passing is not None:
+            passing.features = features.detach()
 
-    def _remember(self, module: nn.Module, args: tuple[Any, ...], features: Tensor) -> None:
-        if self._current.passing is not None:
-            self._current.passing.features = features.detach()
-
-    def _prune(self, number: int, block: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def prune(self, number: int, block: nn.Module, output: Any) -> Any:
         """Replace what block ``number`` puts out, tokens (B, L, C) or a tuple that starts so."""
         passing = self._current.passing
-        if passing is None:  # a block that is run on its own
-            return None
+        if passing is None or (passing.features is None and self.pruner.similarity is not None):
+            raise HostModelError(
+                f'block {number} drops tokens, but runs outside a forward pass of the whole model '
+                f'(or torch.compile broke its graph in between): call sta.remove(model) first'
+            )
         tokens = output[0] if isinstance(output, tuple) else output
         self._check_tokens(tokens, passing)
         index, stage = passing.stages[number]
@@ -131,8 +138,8 @@ class ViTPruning:
             passing.kept.append(everything.repeat(tokens.shape[0], 1))
             return None
         if self.pruner.similarity not in (None, 'ffn'):
-            part = self.anatomy.projection(block, self.pruner.similarity)
-            features = part.head_mean(features)
+            projection = self.anatomy.projection(block, self.pruner.similarity)
+            features = head_mean(features, projection)
         context = passing.context._replace(stage_index=index)
         pruned = self.pruner(tokens, features, stage, context)
         positions = context.positions.gather(1, pruned.kept)
@@ -149,5 +156,6 @@ class ViTPruning:
                 f'additional tokens have no place in it'
             )
 
-    def _end(self, host: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self._current.passing = None
+    def end(self) -> None:
+        """After the host has run."""
+        self._current.end()

@@ -37,7 +37,10 @@ def test_models_that_are_not_supported() -> None:
 
 
 def test_our_own_backbones() -> None:
-    for model in (small_vit(), recognizer({'type': 'STAVisionTransformer', **SMALL}, 'I3DHead', 24)):
+    for model in (
+        small_vit(),
+        recognizer({'type': 'STAVisionTransformer', **SMALL}, 'I3DHead', 24),
+    ):
         assert refusal(model).startswith('STAVisionTransformer prunes by itself: use backbone.set_')
 
 
