@@ -133,7 +133,11 @@ def test_a_block_on_its_own_is_refused() -> None:
         assert torch.equal(sta.remove(pair.host).backbone.blocks[0](tokens), expected)
 
 
-@pytest.mark.parametrize('make', [huggingface, mmaction_vit, mmaction_swin, timm])
+SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (mmaction_vit, mmaction_swin, timm)]
+
+
+@pytest.mark.filterwarnings('ignore:Dynamo detected a call to a `functools.lru_cache`')
+@pytest.mark.parametrize('make', [huggingface, *SLOW])
 def test_a_model_compiled_by_dynamo(make) -> None:
     """One graph, hooks included (VideoSwin: several), with the same result."""
     pair = make()
