@@ -24,6 +24,7 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
+from sta.engine.shard import WHOLE, parse_shard
 from sta.evaluation import EvaluationResult, shown_rows, summarise
 from sta.report import (
     plot_accuracy_vs_gflops,
@@ -96,6 +97,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
+    parser.add_argument(
+        '--shard',
+        metavar='I/K',
+        help='evaluate every K-th batch of the list only, from the I-th on; tools/sweep.py and '
+        'tools/collect.py deal such shards out and merge them',
+    )
     return parser.parse_args(argv)
 
 
@@ -120,6 +127,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         config.test_cfg.precision = arguments.amp
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
+    shard = WHOLE if arguments.shard is None else parse_shard(arguments.shard)
     start_processes(arguments.launcher)
     for line in lines:
         say(line)
@@ -128,6 +136,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         arguments.checkpoint,
         choose=lambda fingerprint: run_folder(arguments, fingerprint),
         retry_broken=arguments.retry_broken,
+        shard=shard,
     )
     result = runner.test()
     if runner.rank != 0:
