@@ -10,7 +10,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.datasets.class_names import read_class_names
 from sta.engine import (
     LAUNCHERS,
     first_decides,
@@ -25,15 +24,8 @@ from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
 from sta.engine.shard import WHOLE, parse_shard
-from sta.evaluation import EvaluationResult, shown_rows, summarise
-from sta.report import (
-    plot_accuracy_vs_gflops,
-    print_accuracy_table,
-    save_figure,
-    write_results,
-)
-from sta.report.classes import write_classes
-from sta.report.page import write_page
+from sta.report import print_accuracy_table
+from sta.report.everything import write_everything
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -146,30 +138,14 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    written = write_everything(result, folder.path, arguments, command)
-    say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
-
-
-def write_everything(
-    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, command: str
-) -> list[Path]:
-    """All files; results.json marks a run as finished and comes last but for the page of it."""
-    figure = plot_accuracy_vs_gflops(
-        shown_rows(summarise(result)),
-        num_videos=len(result.labels),
-        title=Path(arguments.config).stem,
-    )
-    plots = save_figure(figure, folder, 'accuracy_vs_gflops')
-    names = None if result.class_list is None else read_class_names(result.class_list)
-    classes = write_classes(result, folder, names)
-    tables = write_results(
+    written = write_everything(
         result,
-        folder,
+        folder.path,
         command=command,
         config=arguments.config,
         checkpoint=arguments.checkpoint or '',
     )
-    return [*tables.values(), classes, *plots, write_page(folder)]
+    say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:

@@ -46,8 +46,6 @@ class Stored(NamedTuple):
         model_s: (variants,) seconds of model time they took.
         clip_shape: (3, T, H, W) of one view; None where nothing was scored yet.
         views: per video; 0 where nothing was scored yet.
-        conditions: under which they were scored, see :class:`Conditions`, as JSON a process each,
-            without repetition.
     """
 
     videos: dict[int, StoredVideo]
@@ -55,7 +53,6 @@ class Stored(NamedTuple):
     model_s: np.ndarray
     clip_shape: tuple[int, ...] | None
     views: int
-    conditions: tuple[str, ...] = ()
 
 
 def read_stores(paths: Iterable[Path], num_variants: int) -> Stored:
@@ -71,7 +68,6 @@ def read_stores(paths: Iterable[Path], num_variants: int) -> Stored:
     videos: dict[int, StoredVideo] = {}
     clips, model_s = 0, np.zeros(num_variants)
     clip_shape, views = None, 0
-    conditions: dict[str, None] = {}
     for path in sorted(paths, key=lambda path: path.name):  # names begin with the time
         with reading(path) as connection:
             videos.update(_videos(connection, num_variants))
@@ -81,10 +77,21 @@ def read_stores(paths: Iterable[Path], num_variants: int) -> Stored:
             facts = dict(connection.execute('SELECT name, value FROM facts'))
         clip_shape = json.loads(facts.get('clip_shape', 'null')) or clip_shape
         views = int(facts.get('views', views))
-        if 'conditions' in facts:
-            conditions[facts['conditions']] = None
-    shape = clip_shape and tuple(clip_shape)
-    return Stored(videos, clips, model_s, shape, views, tuple(conditions))
+    return Stored(videos, clips, model_s, clip_shape and tuple(clip_shape), views)
+
+
+def read_condition_texts(paths: Iterable[Path]) -> tuple[str, ...]:
+    """What the processes that wrote these files said of their conditions, without repetition.
+
+    Raises:
+        StoreError: a damaged file.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        with reading(path) as connection:
+            rows = connection.execute("SELECT value FROM facts WHERE name = 'conditions'")
+            found.update((text, None) for (text,) in rows)
+    return tuple(found)
 
 
 def read_fingerprint(path: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ FONT = 11
 
 
 def plot_accuracy_vs_gflops(
-    rows: Sequence[SummaryRow], *, num_videos: int, title: str = ''
+    rows: Sequence[SummaryRow], *, num_videos: int, title: str = '', note: str | None = None
 ) -> Figure:
     """Top-1 over GFLOPs per view: a line per pruner, and where the model stands without any.
 
@@ -39,6 +39,7 @@ def plot_accuracy_vs_gflops(
         rows: see :func:`sta.evaluation.shown_rows`.
         num_videos: videos behind each accuracy.
         title: above the plot.
+        note: below it; default what the bands are.
 
     Raises:
         ValueError: no videos.
@@ -56,7 +57,9 @@ def plot_accuracy_vs_gflops(
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         _draw_family(axes, own, unpruned, family, colour, marker)
     _draw_unpruned(axes, unpruned)
-    _dress(axes, num_videos, title)
+    videos = counted(num_videos, 'video')
+    bands = f'bands: 95 % interval of the change against no pruning, paired over {videos}'
+    _dress(axes, bands if note is None else note, title)
     _label_schedules(axes, rows)
     return figure
 
@@ -126,9 +129,7 @@ def _draw_family(
     )
 
 
-def _dress(axes: Axes, num_videos: int, title: str) -> None:
-    videos = counted(num_videos, 'video')
-    note = f'bands: 95 % interval of the change against no pruning, paired over {videos}'
+def _dress(axes: Axes, note: str, title: str) -> None:
     axes.set_xlabel('GFLOPs per view (1e9 multiply-accumulates)', fontsize=FONT + 1)
     axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
     axes.figure.supxlabel(note, fontsize=FONT - 2, color='0.35')

@@ -55,9 +55,7 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
     """
     folder = Path(folder)
     found = read_evaluation(folder)
-    template = (resources.files(__package__) / 'template.html').read_text('utf-8')
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = environment.from_string(template).render(
+    page = render(
         title=Path(str(found.facts['config'])).stem,
         facts=found.facts,
         summary=summary_of(found),
@@ -68,11 +66,61 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
         classes=classes_table(folder / 'classes.csv'),
         left_out=found.left_out[:MOST_LEFT_OUT],
         num_left_out=len(found.left_out),
-        settings=_flat({s['name']: _without_name(s) for s in found.settings}),
-        environment=_flat({k: v for k, v in found.facts.items() if k != 'command'}),
+        settings=flat({s['name']: _without_name(s) for s in found.settings}),
     )
-    write_text(folder / PAGE, page + '\n')
+    write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def render(
+    *,
+    title: str,
+    facts: dict[str, Any],
+    results: Table,
+    note: str,
+    plots: Sequence[Picture],
+    summary: str = '',
+    examples: Sequence[Picture] = (),
+    classes: Table | None = None,
+    elements: Table | None = None,
+    left_out: Sequence[Any] = (),
+    num_left_out: int = 0,
+    settings: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The text of a page; what is empty is left out of it.
+
+    Args:
+        title: above everything.
+        facts: command and environment, nested.
+        results: the first table.
+        note: below it.
+        plots: with captions.
+        summary: a sentence below the title.
+        examples: further pictures.
+        classes: a table.
+        elements: jobs of a sweep, a table.
+        left_out: videos that are named.
+        num_left_out: how many there are.
+        settings: of variants, name and value each.
+    """
+    template = (resources.files(__package__) / 'template.html').read_text('utf-8')
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template).render(
+        title=title,
+        facts=facts,
+        summary=summary,
+        results=results,
+        note=note,
+        plots=plots,
+        examples=examples,
+        classes=classes,
+        elements=elements,
+        left_out=left_out,
+        num_left_out=num_left_out,
+        settings=settings,
+        environment=flat({k: v for k, v in facts.items() if k != 'command'}),
+    )
+    return page + '\n'
 
 
 def summary_of(found: Evaluation) -> str:
@@ -159,13 +207,13 @@ def _without_name(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != 'name'}
 
 
-def _flat(facts: dict[str, Any], before: str = '') -> list[tuple[str, str]]:
+def flat(facts: dict[str, Any], before: str = '') -> list[tuple[str, str]]:
     """Nested facts as lines: 'versions, torch' and its value."""
     lines: list[tuple[str, str]] = []
     for key, value in facts.items():
         name = f'{before}{key}'.replace('_', ' ')
         if isinstance(value, dict) and value:
-            lines += _flat(value, f'{name}, ')
+            lines += flat(value, f'{name}, ')
         elif value is not None:
             lines.append((name, f'{value:.3g}' if isinstance(value, float) else str(value)))
     return lines

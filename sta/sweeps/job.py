@@ -1,0 +1,153 @@
+"""What runs on a node: tools/test.py for one element, watched, stopped and requeued."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from submitit import JobEnvironment
+from submitit.core.utils import DelayedSubmission
+
+from .plan import Element
+from .state import HEARTBEAT_S, LOG, STATUS, Status, count_stored, process_start, read_status
+
+STOP_S = 20.0  # what a process gets to end on its own
+_PR_SET_PDEATHSIG = 1
+
+
+class ElementFailedError(RuntimeError):
+    """tools/test.py ended with another status than 0."""
+
+
+class ElementJob:
+    """Runs one element; submitit pickles it and calls it on the node.
+
+    Args:
+        element: of a sweep; its paths are relative to ``folder``.
+        folder: in which the sweep was started.
+        tool: tools/test.py.
+    """
+
+    def __init__(self, element: Element, folder: Path, tool: Path) -> None:
+        self.element = element
+        self.folder = folder
+        self.tool = tool
+        self._process: subprocess.Popen | None = None
+        self._status: Status | None = None
+
+    def __call__(self) -> None:
+        """Evaluate what is not stored yet.
+
+        Raises:
+            ElementFailedError: for submitit, so that SLURM shows the job as failed.
+        """
+        os.chdir(self.folder)
+        where = self.element.folder
+        where.mkdir(parents=True, exist_ok=True)
+        self._status = _started(where)
+        self._status.write(where)
+        with (where / LOG).open('ab') as log:
+            log.write(self._headline().encode())
+            log.flush()
+            self._process = self._start(log)
+            code = self._wait()
+        self._end('ended', code)
+        if code:
+            raise ElementFailedError(f'{self.element.name}: exit status {code}, see {where / LOG}')
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Called on preemption and shortly before the time is up; the scores are on the disk."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            deadline = time.monotonic() + STOP_S
+            while self._process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self._process.kill()
+        self._end('requeued', None)
+        return DelayedSubmission(ElementJob(self.element, self.folder, self.tool))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_process': None, '_status': None}
+
+    def _start(self, log: Any) -> subprocess.Popen:
+        # The folder of the repository, for an installation that is not editable.
+        paths = [str(self.tool.parents[1]), os.environ.get('PYTHONPATH', '')]
+        environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
+        for name in [name for name in environment if name.startswith(('SUBMITIT_', 'SLURM_'))]:
+            del environment[name]  # it is no task of srun: it finds its own port
+        return subprocess.Popen(
+            self.element.command(self.tool),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=_end_with_parent,
+        )
+
+    def _wait(self) -> int:
+        last = time.monotonic()
+        # Not Popen.wait: it holds a lock that the handler of a signal would wait for.
+        while (code := self._process.poll()) is None:
+            time.sleep(0.2)
+            if time.monotonic() - last > HEARTBEAT_S:
+                last = time.monotonic()
+                os.utime(self.element.folder / STATUS)
+        return code
+
+    def _end(self, event: str, code: int | None) -> None:
+        said = self._status
+        if said is not None:
+            values = {**said.__dict__, 'event': event, 'exit_status': code}
+            values['ran_s'] = said.ran_s + time.time() - said.started
+            Status(**values).write(self.element.folder)
+
+    def _headline(self) -> str:
+        said = self._status
+        when = time.strftime('%Y-%m-%d %H:%M:%S')
+        command = shlex.join(self.element.command(self.tool))
+        return (
+            f'--- {when}, attempt {said.attempt}, job {said.job} on {said.host}, '
+            f'{said.stored_before} videos stored\n$ {command}\n'
+        )
+
+
+def _started(folder: Path) -> Status:
+    environment = JobEnvironment()
+    before = read_status(folder)
+    return Status(
+        event='started',
+        job=environment.job_id,
+        executor=environment.cluster,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        attempt=1 if before is None else before.attempt + 1,
+        started=time.time(),
+        stored_before=count_stored(folder),
+        ran_s=0.0 if before is None else before.ran_s,
+        process_start=process_start(os.getpid()) or '',
+    )
+
+
+def _end_with_parent() -> None:
+    """In the child: whatever ends the job ends the evaluation, and the job's own signal does not.
+
+    Otherwise the scores of a killed job would stay locked by what it left running.
+    """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def as_jobs(elements: Sequence[Element], tool: Path) -> list[ElementJob]:
+    """The jobs of elements, to be run from the current folder."""
+    return [ElementJob(element, Path.cwd(), tool) for element in elements]
