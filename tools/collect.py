@@ -16,7 +16,7 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError
 from sta.report import print_table
 from sta.report.columns import GFLOP_NOTE
-from sta.sweeps import Collected, collect
+from sta.sweeps.collect import Collected, collect
 from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
 
 

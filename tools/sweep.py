@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 from sta.engine.command_line import run_command
-from sta.sweeps import EXECUTORS, Start, facts_of, plan, read_sweep
+from sta.sweeps.checks import plan
+from sta.sweeps.manifest import facts_of
+from sta.sweeps.plan import EXECUTORS
+from sta.sweeps.reading import read_sweep
+from sta.sweeps.start import Start
 
 ROOT = Path(__file__).resolve().parents[1]
 

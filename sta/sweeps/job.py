@@ -1,4 +1,7 @@
-"""What runs on a node: tools/test.py for one element, watched, stopped and requeued."""
+"""What runs on a node: tools/test.py for one element, watched, stopped and requeued.
+
+Imports nothing heavy: the evaluation is a process of its own and does that itself.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from submitit import JobEnvironment
 from submitit.core.utils import DelayedSubmission
 
-from .plan import Element
-from .state import HEARTBEAT_S, LOG, STATUS, Status, count_stored, process_start, read_status
+from .status import HEADLINE, LOG, STATUS, Status, count_stored, process_start, read_status
 
+HEARTBEAT_S = 15.0
 STOP_S = 20.0  # what a process gets to end on its own
 _PR_SET_PDEATHSIG = 1
 
@@ -32,15 +34,21 @@ class ElementJob:
     """Runs one element; submitit pickles it and calls it on the node.
 
     Args:
-        element: of a sweep; its paths are relative to ``folder``.
-        folder: in which the sweep was started.
-        tool: tools/test.py.
+        name: of the element.
+        command: that evaluates it, and goes on where it was cut off.
+        folder: of the element.
+        started_in: where the sweep was started; paths are relative to it.
+        root: of the repository.
     """
 
-    def __init__(self, element: Element, folder: Path, tool: Path) -> None:
-        self.element = element
+    def __init__(
+        self, *, name: str, command: list[str], folder: Path, started_in: Path, root: Path
+    ) -> None:
+        self.name = name
+        self.command = command
         self.folder = folder
-        self.tool = tool
+        self.started_in = started_in
+        self.root = root
         self._process: subprocess.Popen | None = None
         self._status: Status | None = None
 
@@ -50,8 +58,8 @@ class ElementJob:
         Raises:
             ElementFailedError: for submitit, so that SLURM shows the job as failed.
         """
-        os.chdir(self.folder)
-        where = self.element.folder
+        os.chdir(self.started_in)
+        where = self.folder
         where.mkdir(parents=True, exist_ok=True)
         self._status = _started(where)
         self._status.write(where)
@@ -62,7 +70,7 @@ class ElementJob:
             code = self._wait()
         self._end('ended', code)
         if code:
-            raise ElementFailedError(f'{self.element.name}: exit status {code}, see {where / LOG}')
+            raise ElementFailedError(f'{self.name}: exit status {code}, see {where / LOG}')
 
     def checkpoint(self) -> DelayedSubmission:
         """Called on preemption and shortly before the time is up; the scores are on the disk."""
@@ -73,19 +81,19 @@ class ElementJob:
                 time.sleep(0.05)
             self._process.kill()
         self._end('requeued', None)
-        return DelayedSubmission(ElementJob(self.element, self.folder, self.tool))
+        return DelayedSubmission(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_process': None, '_status': None}
 
     def _start(self, log: Any) -> subprocess.Popen:
         # The folder of the repository, for an installation that is not editable.
-        paths = [str(self.tool.parents[1]), os.environ.get('PYTHONPATH', '')]
+        paths = [str(self.root), os.environ.get('PYTHONPATH', '')]
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
         for name in [name for name in environment if name.startswith(('SUBMITIT_', 'SLURM_'))]:
             del environment[name]  # it is no task of srun: it finds its own port
         return subprocess.Popen(
-            self.element.command(self.tool),
+            self.command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -100,7 +108,7 @@ class ElementJob:
             time.sleep(0.2)
             if time.monotonic() - last > HEARTBEAT_S:
                 last = time.monotonic()
-                os.utime(self.element.folder / STATUS)
+                os.utime(self.folder / STATUS)
         return code
 
     def _end(self, event: str, code: int | None) -> None:
@@ -108,14 +116,14 @@ class ElementJob:
         if said is not None:
             values = {**said.__dict__, 'event': event, 'exit_status': code}
             values['ran_s'] = said.ran_s + time.time() - said.started
-            Status(**values).write(self.element.folder)
+            Status(**values).write(self.folder)
 
     def _headline(self) -> str:
         said = self._status
         when = time.strftime('%Y-%m-%d %H:%M:%S')
-        command = shlex.join(self.element.command(self.tool))
+        command = shlex.join(self.command)
         return (
-            f'--- {when}, attempt {said.attempt}, job {said.job} on {said.host}, '
+            f'{HEADLINE}{when}, attempt {said.attempt}, job {said.job} on {said.host}, '
             f'{said.stored_before} videos stored\n$ {command}\n'
         )
 
@@ -146,8 +154,3 @@ def _end_with_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def as_jobs(elements: Sequence[Element], tool: Path) -> list[ElementJob]:
-    """The jobs of elements, to be run from the current folder."""
-    return [ElementJob(element, Path.cwd(), tool) for element in elements]

@@ -159,7 +159,7 @@ def _pairs(said: Mapping[str, Any], where: str) -> list[Mapping[str, Any]]:
 
 def _named(pairs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Names after the configs; where one comes twice, after config and checkpoint."""
-    configs = [one.get('config') for one in pairs]
+    configs = [one.get('config') for one in pairs if 'name' not in one]
     named = []
     for one in pairs:
         parts = [str(one.get('config'))]

@@ -72,14 +72,14 @@ class Start:
             return 0
         executor = self.sweep.resources.executor
         submission = Submission.begin(self.folder, executor, self.facts)
-        jobs = [ElementJob(element, Path.cwd(), self.tool) for element in missing]
+        jobs = [self._job(element) for element in missing]
         if executor == 'slurm':
             return self._submit(jobs, submission)
         return self._run_locally(jobs, submission)
 
     def _submit(self, jobs: list[ElementJob], submission: Submission) -> int:
         ids = submit_array(jobs, self.sweep.name, self.sweep.resources, self.folder / JOBS)
-        submission.add({job.element.name: id_ for job, id_ in zip(jobs, ids, strict=True)})
+        submission.add({job.name: id_ for job, id_ in zip(jobs, ids, strict=True)})
         first, last = ids[0], ids[-1]
         span = first if first == last else f'{first} to {last}'
         self.say(f'submitted {counted(len(jobs), "element")} as {span}')
@@ -87,18 +87,18 @@ class Start:
         return 0
 
     def _run_locally(self, jobs: list[ElementJob], submission: Submission) -> int:
-        numbers = {job.element.name: number for number, job in enumerate(jobs, start=1)}
+        numbers = {job.name: number for number, job in enumerate(jobs, start=1)}
         failed: list[str] = []
 
         def started(job: ElementJob, id_: str) -> None:
-            submission.add({job.element.name: id_})
-            self.say(f'[{numbers[job.element.name]}/{len(jobs)}] {job.element.name}: started')
+            submission.add({job.name: id_})
+            self.say(f'[{numbers[job.name]}/{len(jobs)}] {job.name}: started')
 
         def ended(job: ElementJob) -> None:
-            state = self._state(job.element)
-            line = f'[{numbers[job.element.name]}/{len(jobs)}] {job.element.name}: {state.state}'
+            state = self._state(job.name)
+            line = f'[{numbers[job.name]}/{len(jobs)}] {job.name}: {state.state}'
             if state.state != DONE:
-                failed.append(job.element.name)
+                failed.append(job.name)
                 line += f', {state.reason}: ' + ' '.join(state.log_end(1))
             self.say(line)
 
@@ -128,7 +128,15 @@ class Start:
     def _manifest(self) -> Manifest:
         return Manifest(self.sweep.name, self.planned, self.facts)
 
-    def _state(self, element: Element) -> ElementState:
-        videos = dict((e.name, n) for e, n in self._manifest().elements(self.folder))
-        submitted = read_submissions(self.folder).get(element.name)
-        return state_of(element, videos[element.name], None, submitted)
+    def _job(self, element: Element) -> ElementJob:
+        return ElementJob(
+            name=element.name,
+            command=element.command(self.tool),
+            folder=element.folder,
+            started_in=Path.cwd(),
+            root=self.tool.parents[1],
+        )
+
+    def _state(self, name: str) -> ElementState:
+        elements = {e.name: (e, videos) for e, videos in self._manifest().elements(self.folder)}
+        return state_of(*elements[name], None, read_submissions(self.folder).get(name))

@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from sta.report.atomic import write_text
 
 from .plan import Element
+from .status import HEADLINE, LOG, STATUS, Status, count_stored, process_start, read_status
 from .submissions import Submitted
 
-STATUS, LOG = 'status.json', 'log.txt'
-HEARTBEAT_S = 15.0
 # A job whose file is older is dead: network file systems may show files a minute late.
 SILENCE_S = 180.0
 DONE, RUNNING, PENDING, FAILED = 'done', 'running', 'pending', 'failed'
 NOT_SUBMITTED = 'not submitted'
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a job leaves in the folder of its element.
-
-    Attributes:
-        event: 'started', 'ended' or 'requeued'.
-        job: of submitit, '123_4' or a process id.
-        executor: that runs it.
-        host: where.
-        pid: of the job there.
-        attempt: how often it was started.
-        started: seconds since the epoch.
-        stored_before: videos that were stored then.
-        exit_status: where it ended.
-        ran_s: seconds of all attempts before this one.
-        process_start: of the job's process, since its host was started; tells it from another one.
-    """
-
-    event: str
-    job: str
-    executor: str
-    host: str
-    pid: int
-    attempt: int
-    started: float
-    stored_before: int
-    exit_status: int | None = None
-    ran_s: float = 0.0
-    process_start: str = ''
-
-    def write(self, folder: Path) -> None:
-        """Replace status.json."""
-        write_text(folder / STATUS, json.dumps(asdict(self)) + '\n')
 
 
 @dataclass(frozen=True)
@@ -87,14 +46,16 @@ class ElementState:
     attempts: int = 0
 
     def log_end(self, lines: int = 6) -> list[str]:
-        """The last lines that the element wrote."""
+        """The last lines that its last attempt wrote."""
         try:
             with (self.element.folder / LOG).open('rb') as file:
                 file.seek(max(os.fstat(file.fileno()).st_size - 20_000, 0))
                 text = file.read().decode('utf-8', 'replace')
         except OSError:
             return []
-        return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
+        said = [line.rstrip() for line in text.splitlines() if line.strip()]
+        starts = [i for i, line in enumerate(said) if line.startswith(HEADLINE)]
+        return said[starts[-1] + 2 if starts else 0 :][-lines:]  # behind headline and command
 
 
 def state_of(
@@ -119,7 +80,7 @@ def state_of(
     if stored >= videos:
         return replace(found, state=DONE)
     if queued in ('PENDING', 'REQUEUED', 'CONFIGURING', 'REQUEUE_HOLD', 'SPECIAL_EXIT'):
-        return replace(found, reason=f'in the queue: {queued.lower()}')
+        return replace(found, reason='queued' if queued == 'PENDING' else queued.lower())
     if status is None or job not in (None, status.job):
         return _not_started(found, submitted, asked, queued)
     if status.event == 'requeued':
@@ -182,43 +143,3 @@ def is_alive(status: Status, folder: Path, asked: bool, queued: str | None) -> b
         return time.time() - (folder / STATUS).stat().st_mtime < SILENCE_S
     except OSError:
         return False
-
-
-def process_start(pid: int) -> str | None:
-    """When a process of this machine was started, in ticks; '' where nobody says; None if gone."""
-    if not os.path.isdir('/proc/self'):
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return None
-        return ''
-    try:
-        fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == 'Z' else fields[19]
-
-
-def read_status(folder: Path) -> Status | None:
-    """What the last job of an element said; None for nothing, or nothing that can be read."""
-    try:
-        found: Any = json.loads((folder / STATUS).read_text(encoding='utf-8'))
-        return Status(**found)
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def count_stored(folder: Path) -> int:
-    """Videos whose scores are on the disk; looks only, also while a job writes."""
-    places: set[int] = set()
-    for path in folder.glob('scores/*.sqlite'):
-        uri = f'{path.resolve().as_uri()}?mode=ro&nolock=1'
-        try:
-            connection = sqlite3.connect(uri, uri=True)
-            try:
-                places.update(p for (p,) in connection.execute('SELECT place FROM videos'))
-            finally:
-                connection.close()
-        except sqlite3.Error:  # in the middle of a batch
-            pass
-    return len(places)
