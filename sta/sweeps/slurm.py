@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shlex
 import shutil
 import subprocess
@@ -55,7 +57,8 @@ def submit_array(
         )
     executor = _executor(name, resources, folder)
     try:
-        return [job.job_id for job in executor.submit_array(jobs)]
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit repeats there what it raises
+            return [job.job_id for job in executor.submit_array(jobs)]
     except FailedJobError as error:
         raise ConfigError(f'sbatch refused: {_reason(error)}') from None
 
