@@ -25,7 +25,7 @@ from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
 from sta.engine.shard import WHOLE, parse_shard
 from sta.report import print_accuracy_table
-from sta.report.everything import write_everything
+from sta.report.everything import write_everything, write_shard
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -138,7 +138,9 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    written = write_everything(
+    # Nobody looks at plots of a shard: tools/collect.py draws those of the whole.
+    write = write_everything if shard == WHOLE else write_shard
+    written = write(
         result,
         folder.path,
         command=command,

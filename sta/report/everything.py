@@ -45,3 +45,11 @@ def write_everything(
     classes = write_classes(result, folder, names)
     tables = write_results(result, folder, command=command, config=config, checkpoint=checkpoint)
     return [*tables.values(), classes, *plots, write_page(folder)]
+
+
+def write_shard(
+    result: EvaluationResult, folder: Path, *, command: str, config: str, checkpoint: str
+) -> list[Path]:
+    """Write the tables and scores of a part of a list; see :func:`write_everything`."""
+    made = dict(command=command, config=config, checkpoint=checkpoint)
+    return list(write_results(result, folder, **made).values())

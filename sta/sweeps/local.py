@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def run_locally(
         gpus = min(torch.cuda.device_count(), 1)
     slots: list[tuple[ElementJob, LocalJob] | None] = [None] * (resources.max_parallel or 1)
     waiting = list(jobs)
+    _lead_to_this_package(jobs)
     try:
         while waiting or any(slots):
             for place, slot in enumerate(slots):
@@ -55,6 +57,13 @@ def run_locally(
     finally:  # interrupted: nothing is left running
         for slot in filter(None, slots):
             slot[1].cancel()
+
+
+def _lead_to_this_package(jobs: Sequence[ElementJob]) -> None:
+    """Let submitit's processes find it, wherever they are started."""
+    paths = [*(str(job.root) for job in jobs[:1]), os.environ.get('PYTHONPATH', '')]
+    if paths[0] not in paths[-1].split(os.pathsep):
+        os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
 
 
 def _executor(folder: Path, resources: Resources, gpus: int, place: int) -> LocalExecutor:

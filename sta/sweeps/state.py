@@ -101,7 +101,8 @@ def _not_started(
     if submitted is None:
         return replace(found, reason=NOT_SUBMITTED)
     if _is_gone(submitted, asked, queued):
-        return replace(found, state=FAILED, reason='gone before it started')
+        reason = f'gone before it started, see jobs/{submitted.job}_0_log.out'
+        return replace(found, state=FAILED, reason=reason)
     return replace(found, reason='starting' if queued else 'submitted')
 
 

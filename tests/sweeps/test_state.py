@@ -62,7 +62,8 @@ def test_before_anything_ran(element: Element) -> None:
     assert seen(element, {'7_0': 'PENDING'}) == ('pending', 'queued')
     assert seen(element, {'7_0': 'RUNNING'}) == ('pending', 'starting')
     assert seen(element, None) == ('pending', 'submitted')  # no queue to ask here
-    assert seen(element, {}) == ('failed', 'gone before it started')
+    reason = 'gone before it started, see jobs/7_0_0_log.out'
+    assert seen(element, {}) == ('failed', reason)
 
 
 def test_scores_decide_what_is_done(element: Element) -> None:

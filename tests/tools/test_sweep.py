@@ -40,7 +40,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     ) -> None:
         for job in jobs:
             names.append(job.name)
-            started(job, '1')
+            started(job, '999999999')  # no such process: it has ended
             run_tool('test', *job.command[2:])
             ended(job)
 
