@@ -72,7 +72,7 @@ def test_shards_end_in_the_table_of_one_process(
 def test_every_kind_of_file(tiny: Tiny, alone: Path, in_process: list[str], capsys) -> None:
     assert sweep(tiny, '--shards', 2, '--name', 'mine') == 0
     capsys.readouterr()
-    assert run_tool('collect', 'sweep') == 0
+    assert run_tool('collect', 'sweep', '--watch', '--every', 0.1) == 0  # nothing runs any more
     out = capsys.readouterr().out
     assert 'one_view 1/2   done     4/4  100' in out
     assert '7 videos x 1 view (merged from 2 shards), fp32.' in out
