@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sta.engine.config import ConfigError
 from sta.engine.variants import parse_pruner_text, parse_schedule_text
 
-from .plan import EXECUTORS, Evaluation, Resources, Sweep
+from .plan import Evaluation, Sweep
+from .resources import positive, read_resources
+from .yaml_file import load_yaml
 
 # Options of tools/test.py, for a whole sweep or for one of its evaluations.
 OPTIONS = ('schedules', 'pruners', 'budget', 'seeds', 'amp', 'max_videos', 'cfg_options')
@@ -37,7 +37,6 @@ SWEEP_KEYS = (
     *OPTIONS,
     *RESOURCE_KEYS,
 )
-DEFAULT_MINUTES = 240
 
 
 def read_sweep(path: Path | None, typed: Mapping[str, Any]) -> Sweep:
@@ -50,15 +49,15 @@ def read_sweep(path: Path | None, typed: Mapping[str, Any]) -> Sweep:
     Raises:
         ConfigError, VariantError: names the file, the key, and what would do.
     """
-    said = {} if path is None else _load(path)
+    said = {} if path is None else load_yaml(path)
     where = 'the command line' if path is None else str(path)
     typed = {key: value for key, value in typed.items() if value not in (None, [])}
     if 'configs' in typed or 'checkpoints' in typed:
         said.pop('evaluations', None)
     said = {**said, **typed}
     _check_keys(said, SWEEP_KEYS, where)
-    resources = _resources(said, where)
-    processes = _positive(said, 'processes', where, max(resources.gpus_per_task or 1, 1))
+    resources = read_resources(said, where)
+    processes = positive(said, 'processes', where, max(resources.gpus_per_task or 1, 1))
     pairs = _named(_pairs(said, where))
     evaluations = [
         _evaluation(one, said, processes, f'{where}: evaluation {number}')
@@ -69,61 +68,6 @@ def read_sweep(path: Path | None, typed: Mapping[str, Any]) -> Sweep:
     if not _is_folder_name(name):
         raise ConfigError(f'{where}: name {name!r} is no name for a folder')
     return Sweep(str(name), tuple(evaluations), resources)
-
-
-def parse_minutes(value: Any, where: str) -> int:
-    """Minutes of a time limit as sbatch takes it: 90, 4:00:00, 1-12, 1-12:30:00.
-
-    YAML reads an unquoted 4:00:00 as a number of seconds; a whole number is minutes here.
-    """
-    text = str(value)
-    found = re.fullmatch(r'(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?', text)
-    if found is None:
-        raise ConfigError(f'{where}: time is minutes or as 4:00:00 or 1-12:00:00, got {text!r}')
-    days, *rest = found.groups()
-    numbers = [int(number) for number in rest if number is not None]
-    if days is not None:  # days-hours[:minutes[:seconds]]
-        hours, minutes, seconds = (numbers + [0, 0])[:3]
-    elif len(numbers) == 3:
-        hours, minutes, seconds = numbers
-    else:  # minutes[:seconds]
-        hours, minutes, seconds = 0, *(numbers + [0])[:2]
-    total = (int(days or 0) * 24 + hours) * 60 + minutes + (seconds + 59) // 60
-    if total < 1:
-        raise ConfigError(f'{where}: time must be at least a minute, got {text!r}')
-    return total
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values only, and 4:00:00 stays as it is written."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((':int', ':float'))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-# YAML 1.2: no sexagesimal numbers.
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:int', re.compile(r'^[-+]?\d+$'), list('-+0123456789')
-)
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float',
-    re.compile(r'^[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$'),
-    list('-+.0123456789'),
-)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        what = 'is a folder' if path.is_dir() else 'does not exist'
-        raise ConfigError(f'sweep {path} {what}; sweeps are YAML files such as those in sweeps/')
-    try:
-        said = yaml.load(path.read_text(encoding='utf-8'), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'sweep {path} is no YAML: {" ".join(str(error).split())}') from None
-    if not isinstance(said, dict) or not all(isinstance(key, str) for key in said):
-        raise ConfigError(f'sweep {path} must be keys and values, got {type(said).__name__}')
-    return said
 
 
 def _check_keys(said: Mapping[str, Any], known: Collection[str], where: str) -> None:
@@ -185,7 +129,7 @@ def _evaluation(
         config=one['config'],
         checkpoint=one['checkpoint'],
         options=_as_typed(options, where),
-        shards=_positive(options, 'shards', where, 1),
+        shards=positive(options, 'shards', where, 1),
         processes=processes,
     )
 
@@ -198,7 +142,7 @@ def _as_typed(options: Mapping[str, Any], where: str) -> tuple[str, ...]:
             continue
         flag, value = '--' + key.replace('_', '-'), options[key]
         if key in ('seeds', 'max_videos'):
-            words += [flag, str(_positive(options, key, where, 1))]
+            words += [flag, str(positive(options, key, where, 1))]
         elif key == 'amp':
             if value not in ('bf16', 'fp16'):
                 raise ConfigError(f'{where}: amp is bf16 or fp16, got {value!r}')
@@ -230,39 +174,6 @@ def _word(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(drop, int) for drop in value):
         return ','.join(map(str, value))
     return str(value)
-
-
-def _resources(said: Mapping[str, Any], where: str) -> Resources:
-    executor = said.get('executor', 'local')
-    if executor not in EXECUTORS:
-        raise ConfigError(f'{where}: executor is local or slurm, got {executor!r}')
-    if executor == 'slurm' and not isinstance(said.get('partition'), str):
-        raise ConfigError(f'{where}: executor slurm needs a partition (`sinfo` lists them)')
-    further = said.get('slurm', {})
-    if not isinstance(further, dict):
-        raise ConfigError(f'{where}: slurm must be options of sbatch, got {further!r}')
-    gpus = said.get('gpus_per_task')
-    if gpus is not None and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
-        raise ConfigError(f'{where}: gpus_per_task must be 0 or more, got {gpus!r}')
-    minutes = DEFAULT_MINUTES if executor == 'slurm' else None
-    return Resources(
-        executor=executor,
-        partition=said.get('partition'),
-        gpus_per_task=gpus,
-        cpus_per_task=_positive(said, 'cpus_per_task', where, None),
-        minutes=parse_minutes(said['time'], where) if 'time' in said else minutes,
-        max_parallel=_positive(said, 'max_parallel', where, None),
-        slurm={str(key).lstrip('-').replace('_', '-'): value for key, value in further.items()},
-    )
-
-
-def _positive(said: Mapping[str, Any], key: str, where: str, default: Any) -> Any:
-    value = said.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f'{where}: {key} must be at least 1, got {value!r}')
-    return value
 
 
 def _check_names(evaluations: Sequence[Evaluation], where: str) -> None:

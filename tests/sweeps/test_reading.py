@@ -9,7 +9,8 @@ import pytest
 from sta.engine.config import ConfigError
 from sta.engine.variants import VariantError
 from sta.sweeps.plan import Evaluation, Sweep
-from sta.sweeps.reading import parse_minutes, read_sweep
+from sta.sweeps.reading import read_sweep
+from sta.sweeps.resources import parse_minutes
 
 ROOT = Path(__file__).parents[2]
 ONE = 'evaluations: [{config: a.py, checkpoint: a.pth}]\n'
