@@ -23,6 +23,7 @@ from .status import HEADLINE, LOG, STATUS, Status, count_stored, process_start, 
 
 HEARTBEAT_S = 15.0
 STOP_S = 20.0  # what a process gets to end on its own
+GRACE_S = 600.0  # that SLURM may let pass between telling a job to end and ending it
 _PR_SET_PDEATHSIG = 1
 
 
@@ -51,6 +52,7 @@ class ElementJob:
         self.root = root
         self._process: subprocess.Popen | None = None
         self._status: Status | None = None
+        self._was_told_to_end = False
 
     def __call__(self) -> None:
         """Evaluate what is not stored yet.
@@ -59,6 +61,7 @@ class ElementJob:
             ElementFailedError: for submitit, so that SLURM shows the job as failed.
         """
         os.chdir(self.started_in)
+        signal.signal(signal.SIGTERM, self._told_to_end)
         where = self.folder
         where.mkdir(parents=True, exist_ok=True)
         self._status = _started(where)
@@ -69,6 +72,8 @@ class ElementJob:
             self._process = self._start(log)
             code = self._wait()
         self._end('ended', code)
+        if self._was_told_to_end and self._status.executor == 'slurm':
+            time.sleep(GRACE_S)  # to be requeued or killed; a job that ends now is never requeued
         if code:
             raise ElementFailedError(f'{self.name}: exit status {code}, see {where / LOG}')
 
@@ -82,6 +87,12 @@ class ElementJob:
             self._process.kill()
         self._end('requeued', None)
         return DelayedSubmission(self)
+
+    def _told_to_end(self, *_: Any) -> None:
+        """By scancel, at the beginning of a grace period, or by the local executor."""
+        self._was_told_to_end = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_process': None, '_status': None}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from .plan import Resources
 
 UNLIMITED_MINUTES = 365 * 24 * 60
 POLL_S = 0.2
+STOP_S = 20.0
 
 
 def run_locally(
@@ -50,13 +53,34 @@ def run_locally(
                     ended(slot[0])
                 if slots[place] is None and waiting:
                     job = waiting.pop(0)
-                    submitted = _executor(folder, resources, gpus, place).submit_array([job])[0]
+                    with _uninterrupted():
+                        executor = _executor(folder, resources, gpus, place)
+                        submitted = executor.submit_array([job])[0]
                     slots[place] = (job, submitted)
                     started(job, submitted.job_id)
             time.sleep(POLL_S)
     finally:  # interrupted: nothing is left running
-        for slot in filter(None, slots):
-            slot[1].cancel()
+        _stop([slot[1] for slot in filter(None, slots)])
+
+
+def _stop(jobs: Sequence[LocalJob]) -> None:
+    """Tell jobs to end, and wait until they have; their scores are on the disk."""
+    for job in jobs:
+        with suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)
+    deadline = time.monotonic() + STOP_S
+    while time.monotonic() < deadline and not all(job.done() for job in jobs):
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Start processes that leave it to this one what Ctrl-C means; it tells them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _lead_to_this_package(jobs: Sequence[ElementJob]) -> None:

@@ -87,11 +87,13 @@ def state_of(
         if _is_gone(submitted, asked, queued):
             return replace(found, state=FAILED, reason='stopped, and not started again')
         return replace(found, reason='requeued')
+    if status.event == 'ended' and queued is not None:
+        return replace(found, state=RUNNING, reason='stopping')
     if status.event == 'ended':
         reason = _ending(status.exit_status)
         return replace(found, state=FAILED, reason=reason)
     if not is_alive(status, element.folder, asked, queued):
-        return replace(found, state=FAILED, reason='killed without a word')
+        return replace(found, state=FAILED, reason='cancelled or killed')
     return _running(found, status)
 
 

@@ -103,7 +103,7 @@ def test_whatever_happens_to_jobs(cluster: Cluster, tmp_path: Path) -> None:
         'swin 2/2': 'failed',
         'wrong': 'failed',
     }
-    assert states['swin 2/2']['reason'] == 'killed without a word'
+    assert states['swin 2/2']['reason'] == 'cancelled or killed'
     assert 'does not fit the model' in collected.stdout  # the last lines of the log
     assert status(vit[0])['attempt'] == status(swin[0])['attempt'] == 2
     assert status(vit[0])['stored_before'] == stored  # it went on, and did not begin again

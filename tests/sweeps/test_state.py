@@ -87,6 +87,7 @@ def test_after_it_ended(element: Element) -> None:
     assert seen(element, {}) == ('failed', 'exit status 2')
     leave(element, 'ended', exit_status=-15)
     assert seen(element, {}) == ('failed', 'ended by signal 15')
+    assert seen(element, {'7_0': 'COMPLETING'}) == ('running', 'stopping')
     assert seen(element, {'7_0': 'PENDING'}) == ('pending', 'queued')  # requeued by hand
 
 
@@ -98,15 +99,15 @@ def test_after_preemption(element: Element) -> None:
 
 def test_jobs_that_say_nothing_any_more(element: Element) -> None:
     leave(element, 'started')
-    assert seen(element, {}) == ('failed', 'killed without a word')
+    assert seen(element, {}) == ('failed', 'cancelled or killed')
     local = Submitted('local', '7_0', HERE)
     assert seen(element, None, local)[0] == 'running'  # this very process
     leave(element, 'started', process_start='1')  # its number is another process's now
-    assert seen(element, None, local) == ('failed', 'killed without a word')
+    assert seen(element, None, local) == ('failed', 'cancelled or killed')
     leave(element, 'started', host='elsewhere')
     assert seen(element, None, JOB)[0] == 'running'
     os.utime(element.folder / STATUS, (0, 0))
-    assert seen(element, None, JOB) == ('failed', 'killed without a word')
+    assert seen(element, None, JOB) == ('failed', 'cancelled or killed')
 
 
 def test_a_newer_job_counts(element: Element) -> None:
