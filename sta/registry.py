@@ -18,6 +18,8 @@ for _pruner in (
     pruning.TubeRandomPruner,
     pruning.ToMeMergePruner,
     pruning.ToMeDropPruner,
+    pruning.SaliencyMergePruner,
+    pruning.RunLengthPruner,
 ):
     PRUNERS.register_module(module=_pruner)
 

@@ -45,7 +45,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, tome-drop, temporal, semantic; default: config',
+        help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic; '
+        'default: config',
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)

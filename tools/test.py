@@ -19,13 +19,21 @@ from sta.engine import (
     with_seeds,
 )
 from sta.engine.budgets import meet_budgets
+from sta.engine.calibration import changes_of_clips
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
 from sta.engine.shard import WHOLE, parse_shard
-from sta.report import print_accuracy_table
-from sta.report.everything import write_everything, write_shard
+from sta.report import print_accuracy_table, write_results
+from sta.report.evaluation_folder import (
+    EXAMPLES,
+    EXAMPLES_S,
+    MOST_EXAMPLES,
+    add_examples,
+    write_evaluation,
+)
+from sta.report.page import write_page
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -56,8 +64,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, tome-drop, temporal, semantic, or with settings '
-        'sta:similarity=value; default: test_cfg of the config',
+        help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic, rlt, '
+        'or with settings sta:similarity=value; default: test_cfg of the config',
     )
     parser.add_argument(
         '--seeds',
@@ -90,6 +98,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
     parser.add_argument(
+        '--examples',
+        type=int,
+        metavar='N',
+        help='videos that report.html shows with what is kept at every stage, 0 for none; default '
+        f'{EXAMPLES}, fewer where they take more than {EXAMPLES_S:.0f} s',
+    )
+    parser.add_argument(
         '--shard',
         metavar='I/K',
         help='evaluate every K-th batch of the list only, from the I-th on; tools/sweep.py and '
@@ -99,6 +114,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:
+    if not 0 <= (arguments.examples or 0) <= MOST_EXAMPLES:
+        raise ConfigError(f'--examples must be 0 to {MOST_EXAMPLES}, got {arguments.examples}')
     config = load_config(arguments.config, arguments.cfg_options)
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
@@ -111,7 +128,9 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if arguments.pruners:
         config.test_cfg.pruners = [parse_pruner_text(text) for text in arguments.pruners]
     if arguments.budget:
-        pruners, lines = meet_budgets(config, config.test_cfg.get('pruners', []), arguments.budget)
+        pruners, lines = meet_budgets(
+            config, config.test_cfg.get('pruners', []), arguments.budget, changes_of_clips
+        )
         config.test_cfg.update(schedules=[0], pruners=pruners)
     if arguments.seeds is not None:
         config.test_cfg.pruners = with_seeds(config.test_cfg.get('pruners', []), arguments.seeds)
@@ -123,10 +142,16 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     start_processes(arguments.launcher)
     for line in lines:
         say(line)
+    fingerprint: dict[str, str] = {}
+
+    def choose(found: dict[str, str]) -> RunFolder:
+        fingerprint.update(found)
+        return run_folder(arguments, found)
+
     runner = build_test_runner(
         config,
         arguments.checkpoint,
-        choose=lambda fingerprint: run_folder(arguments, fingerprint),
+        choose=choose,
         retry_broken=arguments.retry_broken,
         shard=shard,
     )
@@ -138,15 +163,18 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    # Nobody looks at plots of a shard: tools/collect.py draws those of the whole.
-    write = write_everything if shard == WHOLE else write_shard
-    written = write(
-        result,
-        folder.path,
-        command=command,
-        config=arguments.config,
-        checkpoint=arguments.checkpoint or '',
-    )
+    annotations = config.test_dataloader.dataset.get('ann_file')
+    facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
+    facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
+    if shard != WHOLE:  # tools/collect.py draws the plots of the whole
+        written = list(write_results(result, folder.path, **facts).values())
+        say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
+        return
+    written = write_evaluation(result, folder.path, **facts)
+    if arguments.examples != 0:
+        model = getattr(runner.model, 'module', runner.model).eval()
+        add_examples(config, model, result, folder.path, asked=arguments.examples)
+    written.append(write_page(folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 

@@ -2,5 +2,15 @@
 
 from .budget import BudgetError, Solution, solve_budgets
 from .flops import count_costs, count_macs
+from .input_budget import solve_thresholds
+from .input_cost import gflops_of_tokens
 
-__all__ = ['BudgetError', 'Solution', 'count_costs', 'count_macs', 'solve_budgets']
+__all__ = [
+    'BudgetError',
+    'Solution',
+    'count_costs',
+    'count_macs',
+    'gflops_of_tokens',
+    'solve_budgets',
+    'solve_thresholds',
+]

@@ -17,7 +17,8 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from sta.evaluation import Cost
-from sta.pruning import Variant
+from sta.models.prunable import drops_at_input
+from sta.pruning import ScheduleError, Variant
 
 
 class Recognizer(nn.Module):
@@ -70,13 +71,18 @@ def count_costs(
         clip_shape: (3, frames, H, W) of one view.
 
     Raises:
-        ScheduleError: a variant does not fit the model.
+        ScheduleError: a variant does not fit the model, or costs what its clips make it cost.
     """
     whole = Recognizer(model.backbone, model.cls_head)
     num_parameters = sum(p.numel() for p in whole.parameters())
     costs = []
     for variant in variants:
         with model.backbone.using(variant):
+            if drops_at_input(model.backbone.pruner):
+                raise ScheduleError(
+                    f'what {variant.name} costs depends on the clips: tools/test.py reports the '
+                    f'average over those it evaluates'
+                )
             macs = count_macs(whole, (1, *clip_shape))
             num_tokens = model.backbone.num_tokens(clip_shape)
             left = model.backbone.tokens_after_stages(clip_shape)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 
-from sta.analysis import BudgetError, solve_budgets
+from sta.analysis import BudgetError, gflops_of_tokens, solve_budgets, solve_thresholds
 from sta.pruning import ScheduleError
 
 from .session import build_model, clip_shape
-from .variants import VariantError, pruner_name
+from .variants import VariantError, own_amount, pruner_name
 
 
 def meet_budgets(
-    config: Config, pruners: Sequence[Mapping[str, Any]], shares: Sequence[float]
+    config: Config,
+    pruners: Sequence[Mapping[str, Any]],
+    shares: Sequence[float],
+    changes: Callable[[Config, Any], np.ndarray] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Give every pruner the schedules that cost nearest to each budget, and not more.
 
@@ -24,9 +28,11 @@ def meet_budgets(
         config: with a model; costs are those of the clips it was built for.
         pruners: settings.
         shares: of the unpruned GFLOPs.
+        changes: looks at clips for pruners whose cost depends on them, see
+            :func:`sta.engine.calibration.changes_of_clips`; None refuses those.
 
     Returns:
-        The pruners with schedules of their own, and a line on each for people.
+        The pruners with schedules (or thresholds) of their own, and a line on each for people.
 
     Raises:
         BudgetError: a budget that a pruner cannot meet; names it.
@@ -40,6 +46,12 @@ def meet_budgets(
     for pruner in pruners:
         name = pruner_name(pruner)
         settings = {k: value for k, value in pruner.items() if k not in ('name', 'schedules')}
+        if amount := own_amount(pruner):
+            thresholds, said = _thresholds(config, model, shares, changes, name)
+            # Two budgets may be met by one threshold.
+            found += [{**pruner, amount: value} for value in dict.fromkeys(thresholds)]
+            lines += said
+            continue
         try:
             solutions = solve_budgets(model, settings, shares, clip_shape(model.backbone))
         except (BudgetError, ScheduleError) as error:
@@ -58,3 +70,32 @@ def meet_budgets(
 def as_typed(schedule: int | Sequence[int]) -> str:
     """A schedule as --schedules takes it: 64, or 24,6,1."""
     return str(schedule) if isinstance(schedule, int) else ','.join(map(str, schedule))
+
+
+def _thresholds(
+    config: Config,
+    model: Any,
+    shares: Sequence[float],
+    changes: Callable[[Config, Any], np.ndarray] | None,
+    name: str,
+) -> tuple[list[float], list[str]]:
+    if changes is None:
+        raise BudgetError(
+            f'{name}: what it costs depends on the clips; tools/test.py --budget looks at some of '
+            f'the test set'
+        )
+    shape = clip_shape(model.backbone)
+    frames, rows, columns = model.backbone.token_grid(shape)
+    try:
+        gflops = gflops_of_tokens(model, shape)
+        found = changes(config, model.backbone)
+        solved = solve_thresholds(gflops, found, rows * columns, shares)
+    except (BudgetError, ScheduleError) as error:
+        raise type(error)(f'{name}: {error}') from None
+    lines = [
+        f'budget {share:g} = {s.budget_gflops:.4g} GFLOPs per view: {name} has threshold '
+        f'{s.value:g}, {s.gflops_per_view:.4g} GFLOPs on average over {len(found)} views of the '
+        f'test set (no labels used)'
+        for share, s in zip(shares, solved, strict=True)
+    ]
+    return [s.value for s in solved], lines

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from sta.evaluation import STORE_FORMAT
 from sta.pruning import Variant
 
 
@@ -43,6 +44,7 @@ def fingerprint_of(
         'videos': _digest([(video['filename'], video['label']) for video in videos]),
         'schedules or pruners': _digest([dataclasses.astuple(variant) for variant in variants]),
         'precision': precision,
+        'format of the stored scores': str(STORE_FORMAT),
     }
     return parts
 

@@ -88,8 +88,8 @@ def predict(
             inputs = model.data_preprocessor(batch.data, training=False)['inputs']
         if number == 0:
             scorer.count(tuple(inputs.shape[2:]))
-        scores, _ = scorer.score(inputs)
-        yield Prediction(os.fspath(files[number]), scores[0].numpy())
+        scored = scorer.score(inputs)
+        yield Prediction(os.fspath(files[number]), scored.scores[0].numpy())
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sta.analysis import count_costs
+from sta.analysis import count_costs, gflops_of_tokens
 from sta.evaluation import Cost
+from sta.models.prunable import drops_at_input
 from sta.pruning import ScheduleError, Variant
 
 from .variants import VariantError
@@ -24,6 +27,21 @@ class MemoryShortError(RuntimeError):
     """Not even one view fits into memory."""
 
 
+class Scored(NamedTuple):
+    """A batch of videos under every variant.
+
+    Attributes:
+        scores: (videos, variants, classes) float32 on the CPU.
+        seconds: (variants,) float64 of model time.
+        costs: (videos, variants, 2) float64, tokens and GFLOPs per view, mean over a video's views;
+            NaN for variants whose cost does not depend on the clip, None where that is all of them.
+    """
+
+    scores: Tensor
+    seconds: np.ndarray
+    costs: np.ndarray | None
+
+
 class Scorer:
     """Scores views under variants; a forward pass that runs out of memory is halved.
 
@@ -33,6 +51,9 @@ class Scorer:
         precision: 'fp32', 'bf16' or 'fp16' (autocast).
         max_views_per_forward: views in one forward pass at most. Halved for good when memory does
             not suffice.
+
+    Attributes:
+        at_input: of every variant whether it drops at the input, as much as the clip lets it.
     """
 
     def __init__(
@@ -48,22 +69,33 @@ class Scorer:
         self.max_views_per_forward = max_views_per_forward
         self._dtype = PRECISIONS[precision]
         self._costs: dict[tuple[int, ...], list[Cost]] = {}
+        self._gflops: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
+        self.at_input = [self._drops_at_input(variant) for variant in variants]
 
     def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         """What every variant costs on views (3, T, H, W).
+
+        One whose cost depends on the clips is given what dropping nothing costs.
 
         Raises:
             ScheduleError, VariantError: the views do not suit the schedules or the model.
         """
         try:
             if clip_shape not in self._costs:
-                self._costs[clip_shape] = count_costs(self.model, self.variants, clip_shape)
+                self._costs[clip_shape] = self._counted(clip_shape)
             return self._costs[clip_shape]
         except ScheduleError:
             raise
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
+
+    def _counted(self, clip_shape: tuple[int, ...]) -> list[Cost]:
+        variants = [
+            replace(variant, pruner=None, schedule=None) if at_input else variant
+            for variant, at_input in zip(self.variants, self.at_input, strict=True)
+        ]
+        return count_costs(self.model, variants, clip_shape)
 
     @torch.inference_mode()
     def warm_up(self, inputs: Tensor) -> None:
@@ -72,14 +104,11 @@ class Scorer:
             self.model.extract_feat(inputs[:1, :1], stage='head')
 
     @torch.inference_mode()
-    def score(self, inputs: Tensor) -> tuple[Tensor, np.ndarray]:
+    def score(self, inputs: Tensor) -> Scored:
         """Softmax per view, averaged over a video's views.
 
         Args:
             inputs: (videos, views, 3, T, H, W), preprocessed.
-
-        Returns:
-            Scores (videos, variants, classes) float32 on the CPU, and seconds per variant.
         """
         videos, views = inputs.shape[:2]
         flat = inputs.flatten(0, 1)
@@ -92,7 +121,28 @@ class Scorer:
             _synchronise(flat)
             seconds.append(time.perf_counter() - start)
             scores.append(logits.softmax(-1).unflatten(0, (videos, views)).mean(1))
-        return torch.stack(scores, dim=1).cpu(), np.array(seconds)
+        stacked = torch.stack(scores, dim=1).cpu()
+        return Scored(stacked, np.array(seconds), self._costs_of(flat, videos))
+
+    def _drops_at_input(self, variant: Variant) -> bool:
+        with self.model.backbone.using(variant):
+            return drops_at_input(self.model.backbone.pruner)
+
+    def _costs_of(self, flat: Tensor, num_videos: int) -> np.ndarray | None:
+        """What the variants whose cost depends on the clips cost on these views."""
+        if not any(self.at_input):
+            return None
+        backbone, shape = self.model.backbone, tuple(flat.shape[1:])
+        if shape not in self._gflops:
+            self._gflops[shape] = gflops_of_tokens(self.model, shape)
+        costs = np.full((num_videos, len(self.variants), 2), np.nan)
+        for i, variant in enumerate(self.variants):
+            if self.at_input[i]:
+                with backbone.using(variant):
+                    kept = np.array([len(places) for places in backbone.kept_at_input(flat)])
+                found = np.stack([kept, self._gflops[shape](kept)], axis=-1)
+                costs[:, i] = found.reshape(num_videos, -1, 2).mean(1)
+        return costs
 
     def _logits(self, flat: Tensor) -> Tensor:
         while True:

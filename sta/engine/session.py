@@ -198,6 +198,6 @@ def views_per_video(config: Config) -> int:
     views = 1
     pipeline = config.test_dataloader.dataset.pipeline if 'test_dataloader' in config else []
     for step in pipeline:
-        views *= step.get('num_clips', 1) * step.get('num_crops', 1)
-        views *= {'ThreeCrop': 3, 'TenCrop': 10}.get(step.get('type'), 1)
+        crops = {'ShortSideCrops': 3, 'ThreeCrop': 3, 'TenCrop': 10}.get(step.get('type'), 1)
+        views *= step.get('num_clips', 1) * step.get('num_crops', crops)
     return views

@@ -170,13 +170,17 @@ class VariantTestLoop(BaseLoop):
         if first:
             scorer.count(clip_shape)  # views that do not suit the model are refused at once
             scorer.warm_up(inputs)
-        scores, seconds = scorer.score(inputs)
-        for sample, video in zip(data['data_samples'], scores.unbind(0), strict=True):
+        scored = scorer.score(inputs)
+        for i, sample in enumerate(data['data_samples']):
             videos[sample.index] = StoredVideo(
-                sample.filename, int(sample.gt_label.item()), video.numpy(), sample.decoder
+                sample.filename,
+                int(sample.gt_label.item()),
+                scored.scores[i].numpy(),
+                sample.decoder,
+                costs=None if scored.costs is None else scored.costs[i],
             )
         views = inputs.shape[1]
-        return LocalPart(videos, seconds, inputs.shape[0] * views, clip_shape, views)
+        return LocalPart(videos, scored.seconds, inputs.shape[0] * views, clip_shape, views)
 
     def _result(
         self, scorer: Scorer, before: Stored, new: LocalPart, wall_s: float, wait_share: float

@@ -14,6 +14,8 @@ SHORT_NAMES = {
     'tube-random': 'TubeRandomPruner',
     'tome': 'ToMeMergePruner',
     'tome-drop': 'ToMeDropPruner',
+    'rlt': 'RunLengthPruner',
+    'vid-tldr': 'SaliencyMergePruner',
 }
 _FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
 # The halves of STA's score: only A, and only 1 - F.
@@ -38,10 +40,12 @@ def expand_variants(
     Args:
         schedules: ints, lists of ints, lists of dicts, None, or dict(name=, schedule=).
         pruners: settings of pruners, dict(type=...) with an optional name, and with optional
-            schedules of its own, which take the place of ``schedules``.
+            schedules of its own, which take the place of ``schedules``. A pruner that says itself
+            how much it drops, such as run-length tokenization, makes one variant.
 
     Raises:
         VariantError: none given, or two variants of one name.
+        PrunerError: settings that make no pruner.
     """
     _check_list('pruners', pruners)
     if not all(isinstance(pruner, Mapping) for pruner in pruners):
@@ -54,6 +58,9 @@ def expand_variants(
     if any(_drops_nothing(schedule) for own in (schedules or (), *chosen) for schedule in own):
         variants.append(Variant(UNPRUNED, None, None))
     for pruner, own in zip(pruners, chosen, strict=True):
+        if amount := own_amount(pruner):
+            variants.append(_amount_variant(pruner, amount))
+            continue
         name = pruner_name(pruner)
         family = pruner_name({key: value for key, value in pruner.items() if key != 'seed'})
         settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
@@ -183,7 +190,7 @@ def parse_pruner_text(text: str) -> dict[str, Any]:
         key, equals, value = part.partition('=')
         if not equals:
             raise VariantError(f'pruner {text!r}: expected key=value after the colon, got {part!r}')
-        pruner[key] = int(value) if value.lstrip('-').isdigit() else value
+        pruner[key] = _number_or_text(value)
     return pruner
 
 
@@ -191,6 +198,32 @@ def _known_types() -> Iterable[str]:
     from sta.registry import PRUNERS
 
     return PRUNERS.module_dict
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def own_amount(pruner: Mapping[str, Any]) -> str | None:
+    """The setting that says how much a pruner drops, for those that take no schedule."""
+    from sta.registry import PRUNERS
+
+    return getattr(PRUNERS.module_dict.get(pruner.get('type')), 'amount', None)
+
+
+def _amount_variant(pruner: Mapping[str, Any], amount: str) -> Variant:
+    """The one variant of such a pruner."""
+    from sta.registry import build_pruner
+
+    settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
+    label = f'{getattr(build_pruner(settings), amount):g}'
+    family = pruner_name({k: value for k, value in pruner.items() if k != amount})
+    return Variant(f'{family}-{label}', settings, None, family, label)
 
 
 def _check_list(name: str, value: Any) -> None:

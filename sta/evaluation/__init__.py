@@ -5,9 +5,10 @@ from .assembly import assemble
 from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes, top1_by_class
 from .conditions import Conditions, read_conditions
 from .confusion import Confusion, confusions_by_growth
+from .fidelity import Fidelity, fidelities
 from .paired import PairedChange, bootstrap_interval, mcnemar_p, paired_change
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
-from .store import ScoreStore
+from .store import STORE_FORMAT, ScoreStore
 from .stored import (
     Stored,
     StoredVideo,
@@ -21,15 +22,17 @@ from .stored import (
 from .summary import SummaryRow, shown_rows, summarise
 
 __all__ = [
-    'SIGNIFICANT',
     'ClassChange',
     'ClassComparison',
     'Conditions',
     'Confusion',
     'Cost',
     'EvaluationResult',
+    'Fidelity',
     'LeftOut',
     'PairedChange',
+    'SIGNIFICANT',
+    'STORE_FORMAT',
     'ScoreStore',
     'StoreError',
     'Stored',
@@ -41,6 +44,7 @@ __all__ = [
     'compare_classes',
     'confusions_by_growth',
     'differing_parts',
+    'fidelities',
     'mcnemar_p',
     'paired_change',
     'read_condition_texts',

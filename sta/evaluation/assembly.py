@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sta.datasets.errors import DataError
 
 from .conditions import Conditions
-from .results import EvaluationResult, LeftOut, VariantResult
-from .stored import Stored
+from .results import Cost, EvaluationResult, LeftOut, VariantResult
+from .stored import Stored, StoredVideo
 
 
 def assemble(
@@ -43,10 +45,11 @@ def assemble(
             else 'no video was evaluated yet'
         )
     scores = np.stack([video.scores for video in sound])
+    costs = averaged_costs(conditions.costs, sound)
     clips_per_s = stored.clips / stored.model_s
     return EvaluationResult(
         variants=tuple(
-            VariantResult(variant, conditions.costs[i], scores[:, i], float(clips_per_s[i]))
+            VariantResult(variant, costs[i], scores[:, i], float(clips_per_s[i]))
             for i, variant in enumerate(conditions.variants)
         ),
         labels=np.array([video.label for video in sound]),
@@ -62,3 +65,26 @@ def assemble(
         resumed=resumed,
         part=part,
     )
+
+
+def averaged_costs(costs: Sequence[Cost], videos: Sequence[StoredVideo]) -> list[Cost]:
+    """Put averages over the videos in place of the costs that depend on them.
+
+    Args:
+        costs: one per variant.
+        videos: that were scored.
+    """
+    if videos[0].costs is None:
+        return list(costs)
+    means = np.stack([video.costs for video in videos]).mean(0)
+    return [
+        cost
+        if np.isnan(gflops)
+        else replace(
+            cost,
+            tokens_after_stages=(round(tokens),),
+            gflops_per_view=float(gflops),
+            is_average=True,
+        )
+        for cost, (tokens, gflops) in zip(costs, means, strict=True)
+    ]

@@ -13,19 +13,21 @@ from sta.pruning import Variant
 
 @dataclass(frozen=True)
 class Cost:
-    """What one variant costs, known before any data is read.
+    """What one variant costs; known before any data is read, unless it is an average.
 
     Attributes:
         num_tokens: tokens per clip that reach the head when none is dropped.
         tokens_after_stages: tokens per clip left after each pruning stage; empty when none prunes.
         gflops_per_view: 1e9 multiply-accumulates of backbone and head for one view.
         num_parameters: parameters of the whole model.
+        is_average: whether tokens and GFLOPs depend on the clips and are means over those seen.
     """
 
     num_tokens: int
     tokens_after_stages: tuple[int, ...]
     gflops_per_view: float
     num_parameters: int
+    is_average: bool = False
 
     @property
     def tokens_kept(self) -> int:
@@ -35,7 +37,7 @@ class Cost:
     @property
     def drops_nothing(self) -> bool:
         """Whether this is the cost of no pruning."""
-        return self.tokens_kept == self.num_tokens
+        return self.tokens_kept == self.num_tokens and not self.is_average
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,13 @@ from .stored import (
     read_stores,
 )
 
+# Of the tables below; part of every run's fingerprint, so that older ones are left alone.
+STORE_FORMAT = 2
 _TABLES = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE videos (
     place INTEGER PRIMARY KEY, name TEXT NOT NULL, label INTEGER NOT NULL,
-    scores BLOB, decoder TEXT NOT NULL, reason TEXT NOT NULL
+    scores BLOB, decoder TEXT NOT NULL, reason TEXT NOT NULL, costs BLOB
 );
 CREATE TABLE batches (number INTEGER PRIMARY KEY, clips INTEGER NOT NULL, model_s TEXT NOT NULL);
 """
@@ -96,7 +98,15 @@ class ScoreStore:
             StoreError: it cannot be stored, as on a full disk.
         """
         rows = [
-            (place, v.name, v.label, _blob(v.scores), v.decoder, v.reason)
+            (
+                place,
+                v.name,
+                v.label,
+                _blob(v.scores, np.float32),
+                v.decoder,
+                v.reason,
+                _blob(v.costs, np.float64),
+            )
             for place, v in videos.items()
         ]
         seconds = json.dumps([float(second) for second in model_s])
@@ -104,7 +114,7 @@ class ScoreStore:
         facts += [] if conditions is None else [('conditions', conditions)]
         try:
             with self._open() as connection:  # one transaction
-                connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?)', rows)
+                connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?,?)', rows)
                 if clips:
                     batch = (number, clips, seconds)
                     connection.execute('INSERT INTO batches VALUES (?,?,?)', batch)
@@ -145,5 +155,5 @@ class ScoreStore:
         return self._connection
 
 
-def _blob(scores: np.ndarray | None) -> bytes | None:
-    return None if scores is None else np.ascontiguousarray(scores, np.float32).tobytes()
+def _blob(array: np.ndarray | None, dtype: type) -> bytes | None:
+    return None if array is None else np.ascontiguousarray(array, dtype).tobytes()

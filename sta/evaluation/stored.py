@@ -28,6 +28,8 @@ class StoredVideo(NamedTuple):
         scores: (variants, classes) float32; None where it could not be decoded.
         decoder: what decoded it.
         reason: why it could not be decoded; '' where it could.
+        costs: (variants, 2) float64, tokens and GFLOPs per view, mean over the video's views; NaN
+            for variants whose cost does not depend on the clip, None where that is all of them.
     """
 
     name: str
@@ -35,6 +37,7 @@ class StoredVideo(NamedTuple):
     scores: np.ndarray | None
     decoder: str = ''
     reason: str = ''
+    costs: np.ndarray | None = None
 
 
 class Stored(NamedTuple):
@@ -180,13 +183,20 @@ def _journal(path: Path) -> Path:
 
 def _videos(connection: sqlite3.Connection, num_variants: int) -> dict[int, StoredVideo]:
     rows = connection.execute(
-        'SELECT place, name, label, scores, decoder, reason FROM videos'
+        'SELECT place, name, label, scores, decoder, reason, costs FROM videos'
     ).fetchall()
     return {
-        place: StoredVideo(name, label, _array(scores, num_variants), decoder, reason)
-        for place, name, label, scores, decoder, reason in rows
+        place: StoredVideo(
+            name,
+            label,
+            _array(scores, np.float32, num_variants),
+            decoder,
+            reason,
+            _array(costs, np.float64, num_variants),
+        )
+        for place, name, label, scores, decoder, reason, costs in rows
     }
 
 
-def _array(blob: bytes | None, num_variants: int) -> np.ndarray | None:
-    return None if blob is None else np.frombuffer(blob, np.float32).reshape(num_variants, -1)
+def _array(blob: bytes | None, dtype: type, num_variants: int) -> np.ndarray | None:
+    return None if blob is None else np.frombuffer(blob, dtype).reshape(num_variants, -1)

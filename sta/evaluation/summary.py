@@ -36,6 +36,7 @@ class SummaryRow:
         p_value: exact McNemar test of the change; None for a mean over seeds.
         averages: names of the rows this one is the mean of, a draw each; empty for one variant.
         top1_spread: standard deviation of top-1 over these, in points.
+        cost_is_average: whether tokens and GFLOPs depend on the clips and are means over them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SummaryRow:
     p_value: float | None = None
     averages: tuple[str, ...] = ()
     top1_spread: float | None = None
+    cost_is_average: bool = False
 
 
 def summarise(result: EvaluationResult) -> list[SummaryRow]:
@@ -104,6 +106,7 @@ def _row(
         top5_percent=100.0 * top_k_correct(found.scores, result.labels, 5).mean(),
         clips_per_s=found.clips_per_s,
         label=found.variant.label,
+        cost_is_average=found.cost.is_average,
         **_change_fields(change),
     )
 

@@ -51,10 +51,12 @@ class Attention(nn.Module):
 
         Args:
             x: (B, L, C).
-            similarity: 'query', 'key' or 'value' to hand out as well; None for none.
+            similarity: 'query', 'key' or 'value' to hand out as well, or 'key_and_sharpness';
+                None for none.
 
         Returns:
-            (B, L, C), and the asked-for vectors averaged over heads (B, L, D) or None.
+            (B, L, C), and the asked-for vectors averaged over heads (B, L, D) or None. Sharpness
+            comes behind the keys, (B, L, D + 1).
         """
         bias = None
         if self.q_bias is not None:
@@ -64,9 +66,30 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(
             q, k, v, dropout_p=self.attn_drop_rate if self.training else 0.0, scale=self.scale
         )
-        feature = {'query': q, 'key': k, 'value': v}.get(similarity)
+        feature = {'query': q, 'key': k, 'value': v, 'key_and_sharpness': k}.get(similarity)
         feature = None if feature is None else feature.mean(1)
+        if similarity == 'key_and_sharpness':
+            feature = torch.cat([feature, sharpness(q, k, self.scale).to(feature)], dim=-1)
         return self.proj_drop(self.proj(rearrange(out, 'b h l d -> b l (h d)'))), feature
+
+
+@torch.no_grad()
+def sharpness(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """How sharply every token attends: the negative entropy of attention averaged over heads.
+
+    Fused attention does not hand out its weights, so they are computed here, a head at a time.
+
+    Args:
+        query: (B, H, L, D).
+        key: (B, H, L, D).
+        scale: factor on the dot products.
+
+    Returns:
+        (B, L, 1) float32, from -log(L) for even attention to 0 for a single token.
+    """
+    heads = zip(query.float().unbind(1), key.float().unbind(1), strict=True)
+    total = sum((q @ k.transpose(-1, -2) * scale).softmax(-1) for q, k in heads)
+    return -torch.special.entr(total / query.shape[1]).sum(-1, keepdim=True)
 
 
 class FeedForward(nn.Module):
@@ -140,7 +163,8 @@ class Block(nn.Module):
 
         Args:
             x: (B, L, C).
-            similarity: 'query', 'key', 'value' or 'ffn' to hand out as well; None for none.
+            similarity: 'query', 'key', 'value', 'key_and_sharpness' or 'ffn' to hand out as well;
+                None for none.
 
         Returns:
             (B, L, C), and the asked-for vectors (B, L, D) or None; 'ffn' is the raw output of the

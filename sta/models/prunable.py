@@ -61,7 +61,14 @@ class PrunableBackbone:
         Raises:
             ValueError: unknown or unfit for the schedule; the old one stays.
         """
-        self._set(self.schedule, self._as_pruner(pruner))
+        pruner = self._as_pruner(pruner)
+        if drops_at_input(pruner):
+            # A variant without a pruner would take it for its own, and drop where nothing is to go.
+            raise ScheduleError(
+                f'{type(pruner).__name__} drops whatever the schedule: it is no setting of a '
+                f'backbone, only of test_cfg.pruners and --pruners'
+            )
+        self._set(self.schedule, pruner)
 
     def set_variant(self, variant: Variant) -> None:
         """Choose schedule and pruner together; a variant without a pruner keeps the present one."""
@@ -84,12 +91,17 @@ class PrunableBackbone:
         return build_pruner({**self.pruner_defaults.get(pruner.get('type'), {}), **pruner})
 
     def _set(self, schedule: PruningSchedule, pruner: Any) -> None:
-        if schedule.active:
+        if schedule.active or drops_at_input(pruner):
             self.check_pruner(pruner)
         for i, stage in enumerate(schedule.stages):
             if stage.num_drop:
                 _check_stage(pruner, stage, i)
         self.schedule, self.pruner = schedule, pruner
+
+
+def drops_at_input(pruner: Any) -> bool:
+    """Whether a pruner drops before the first block, whatever the schedule."""
+    return getattr(pruner, 'at_input', False)
 
 
 def _check_stage(pruner: Any, stage: PruningStage, index: int) -> None:

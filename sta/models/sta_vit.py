@@ -11,33 +11,13 @@ from mmaction.registry import MODELS
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from sta.pruning import PruningSchedule, ScheduleError, StageContext, clip_fingerprint
 
 from .attention import Block
-from .prunable import INIT, PrunableBackbone
-
-
-class TubeletEmbed(nn.Module):
-    """Tubelets to tokens: a Conv3d whose stride is its kernel.
-
-    Args:
-        in_channels: channels of the clip.
-        embed_dims: channels C of a token.
-        tubelet_size: frames of a tubelet.
-        patch_size: rows and columns of a tubelet.
-    """
-
-    def __init__(
-        self, *, in_channels: int, embed_dims: int, tubelet_size: int, patch_size: int
-    ) -> None:
-        super().__init__()
-        kernel = (tubelet_size, patch_size, patch_size)
-        self.projection = nn.Conv3d(in_channels, embed_dims, kernel, stride=kernel)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Map (B, 3, frames, H, W) to (B, T, H / patch, W / patch, C)."""
-        return self.projection(clip).permute(0, 2, 3, 4, 1)
+from .prunable import INIT, PrunableBackbone, drops_at_input
+from .vit_embedding import TubeletEmbed, sine_table
 
 
 @MODELS.register_module()
@@ -186,12 +166,21 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
             num_frames_tokens=frames,
             tokens_per_frame=rows * columns,
         )
-        if parsed.active and (self.fc_norm is None or self.return_feat_map):
+        if parsed.active:
+            self._check_pooled()
+        return parsed
+
+    def check_pruner(self, pruner: Any) -> None:
+        """Raise ScheduleError for dropping at the input where the kept tokens are not pooled."""
+        if drops_at_input(pruner):
+            self._check_pooled()
+
+    def _check_pooled(self) -> None:
+        if self.fc_norm is None or self.return_feat_map:
             raise ScheduleError(
                 'tokens can only be dropped where the kept ones are pooled: '
                 'use_mean_pooling=True and return_feat_map=False'
             )
-        return parsed
 
     def token_grid(self, clip_shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
@@ -226,13 +215,38 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
 
         Returns:
             (B, C), or (B, C, T, H', W') with return_feat_map; with ``return_kept`` a pair of that
-            and a list of (B, L_i) int64, each into the input of its stage.
+            and a list of (B, L_i) int64, each into the input of its stage; where clips keep
+            different numbers of tokens, -1 stands behind the last.
         """
         tokens, grid = self._embed(x)
-        tokens, sizes, kept = self._run_blocks(tokens, grid, x)
-        tokens = self.norm(tokens)
-        feature = self._pool(tokens, sizes, grid)
+        if drops_at_input(self.pruner):
+            feature, kept = self._run_clip_by_clip(tokens, grid, x)
+        else:
+            tokens, sizes, kept = self._run_blocks(tokens, grid, x)
+            feature = self._pool(self.norm(tokens), sizes, grid)
         return (feature, kept) if return_kept else feature
+
+    def kept_at_input(self, x: Tensor) -> list[Tensor]:
+        """Tokens that a pruner which drops at the input leaves of clips (B, 3, frames, H, W).
+
+        Returns:
+            (L_i,) int64 places in the T * H' * W' tokens for each clip.
+        """
+        grid = self.token_grid(tuple(x.shape[1:]))
+        # The embedding ignores pixels beyond the last whole patch.
+        height, width = (size * self.patch_size for size in grid[1:])
+        return self.pruner.kept_at_input(x[..., :height, :width], grid)
+
+    def _run_clip_by_clip(
+        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As many tokens as each clip keeps: the pooled (B, C) and what was kept, one stage."""
+        kept = self.kept_at_input(clip)
+        features = []
+        for i, places in enumerate(kept):
+            left, _, _ = self._run_blocks(tokens[i : i + 1, places], grid, clip[i : i + 1])
+            features.append(self._pool(self.norm(left), None, grid))
+        return torch.cat(features), [pad_sequence(kept, batch_first=True, padding_value=-1)]
 
     def _embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
         """(B, 3, frames, H, W) to (B, T*H'*W', C) with positions added."""
@@ -301,25 +315,6 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         # Merged tokens count as often as the tokens they were made of.
         weights = (sizes / sizes.sum(1, keepdim=True)).unsqueeze(-1)
         return self.fc_norm((tokens * weights).sum(1).to(tokens.dtype))
-
-
-def sine_table(num_positions: int, embed_dims: int) -> Tensor:
-    """Fixed sine-cosine position table of VideoMAE.
-
-    Computed as the host does, in the same order and precision, so that tables agree to the bit.
-
-    Args:
-        num_positions: tokens of a clip.
-        embed_dims: channels C.
-
-    Returns:
-        (1, num_positions, C) float32.
-    """
-    channel = torch.arange(embed_dims, dtype=torch.float64)
-    frequency = torch.pow(10000, -(channel - channel % 2) / embed_dims)
-    angle = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequency
-    table = torch.where(torch.arange(embed_dims) % 2 == 0, angle.sin(), angle.cos())
-    return table.float().unsqueeze(0)
 
 
 def _everything(tokens: Tensor) -> Tensor:

@@ -5,18 +5,23 @@ from .context import Pruned, StageContext, StageScores, select_tokens
 from .fill import nearest_kept
 from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
 from .provenance import origins, trace
-from .pruner import STAPruner, prune_stage
+from .pruner import prune_stage
 from .randomness import clip_fingerprint
+from .run_length import RunLengthPruner, tubelet_changes
 from .schedule import PruningSchedule, PruningStage, ScheduleError
+from .sta_pruner import STAPruner
 from .tome import ToMeDropPruner, ToMeMergePruner
 from .variant import Variant
+from .vid_tldr import SaliencyMergePruner
 
 __all__ = [
     'Pruned',
     'PruningSchedule',
     'PruningStage',
     'RandomPruner',
+    'RunLengthPruner',
     'STAPruner',
+    'SaliencyMergePruner',
     'ScheduleError',
     'StageContext',
     'StageScores',
@@ -33,4 +38,5 @@ __all__ = [
     'prune_stage',
     'select_tokens',
     'trace',
+    'tubelet_changes',
 ]

@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from .checks import check_seed, tokens_per_chunk
 from .context import Pruned, StageContext, select_tokens
-from .pruner import check_seed, tokens_per_chunk
 from .randomness import hash_uniform
 from .schedule import PruningStage
 

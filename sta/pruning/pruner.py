@@ -7,15 +7,14 @@ Start reading at :func:`prune_stage`.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from . import first_frame as image_pruner
-from .context import Pruned, StageContext, StageScores, select_tokens
-from .schedule import PruningStage, ScheduleError
+from .checks import check_choice, full_precision, tokens_per_chunk
+from .context import StageScores, select_tokens
 from .scores import (
     accumulate,
     normalise,
@@ -26,7 +25,6 @@ from .scores import (
 )
 
 FIRST_FRAMES = ('tome', 'tome_rounds', 'random', 'grid')
-SIMILARITIES = ('query', 'key', 'value', 'ffn')
 SCORES = ('product', 'temporal', 'semantic')
 AFFINITIES = ('cosine', 'dot')
 PREVIOUS_SETS = ('all', 'kept')
@@ -205,112 +203,3 @@ def _square_grid(keys: Tensor) -> tuple[Tensor, tuple[int, int]]:
             f'pass positions and grid_size'
         )
     return torch.arange(num_tokens, device=keys.device).expand(batch, -1), (side, side)
-
-
-def full_precision(device_type: str) -> AbstractContextManager:
-    """Switch autocast off; devices without autocast (meta) need nothing."""
-    if device_type == 'meta':
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)
-
-
-def tokens_per_chunk(length: int, num_chunks: int, num_drop: int) -> int:
-    """N of a clip of ``length`` tokens.
-
-    Raises:
-        ScheduleError: uneven chunks, or a drop that is negative or not below N.
-    """
-    if num_chunks < 1 or length % num_chunks:
-        raise ScheduleError(f'{length} tokens cannot be split evenly into {num_chunks} chunks')
-    per_chunk = length // num_chunks
-    if not 0 <= num_drop < per_chunk:
-        raise ScheduleError(
-            f'num_drop must be between 0 and {per_chunk - 1} ({per_chunk} tokens per chunk), '
-            f'got {num_drop}'
-        )
-    return per_chunk
-
-
-def check_choice(value: str, known: tuple[str, ...], name: str) -> None:
-    """Raise ValueError naming the known values when ``value`` is none of them."""
-    if value not in known:
-        raise ValueError(f'{name} must be one of {list(known)}, got {value!r}')
-
-
-def check_seed(seed: int) -> None:
-    """Raise ValueError for a seed that is no whole number of at least 0."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f'seed must be a whole number of at least 0, got {seed!r}')
-
-
-class STAPruner:
-    """STA as a pruner: see :func:`prune_stage` for what it computes.
-
-    Args:
-        first_frame: image pruner of the first chunk.
-        similarity: what the affinity compares: the block's 'query', 'key' or 'value' averaged over
-            heads, or the output of its 'ffn'.
-        score: 'product', 'temporal' or 'semantic'.
-        affinity: 'cosine' or 'dot'.
-        previous: 'all' or 'kept'.
-        seed: seed of a random first frame.
-    """
-
-    merges = False
-    per_chunk = True
-
-    def __init__(
-        self,
-        *,
-        first_frame: str = 'tome',
-        similarity: str = 'key',
-        score: str = 'product',
-        affinity: str = 'cosine',
-        previous: str = 'all',
-        seed: int = 0,
-    ) -> None:
-        check_choice(first_frame, FIRST_FRAMES, 'first_frame')
-        check_choice(similarity, SIMILARITIES, 'similarity')
-        check_choice(score, SCORES, 'score')
-        check_choice(affinity, AFFINITIES, 'affinity')
-        check_choice(previous, PREVIOUS_SETS, 'previous')
-        check_seed(seed)
-        self.first_frame = first_frame
-        self.similarity = similarity
-        self.score = score
-        self.affinity = affinity
-        self.previous = previous
-        self.seed = seed
-
-    @property
-    def draws(self) -> bool:
-        """Whether the outcome depends on random draws, hence on ``context.clip_ids``."""
-        return self.first_frame in ('random', 'grid')
-
-    def check(self, stage: PruningStage) -> None:
-        """Raise ValueError when this pruner cannot serve the stage."""
-        if self.first_frame == 'grid':
-            image_pruner.square_root(stage.num_drop)
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """Prune one stage; tokens (B, T*N, C), features (B, T*N, D)."""
-        tokens, kept, scores = prune_stage(
-            tokens,
-            features,
-            num_chunks=stage.num_chunks,
-            num_drop=stage.num_drop,
-            backward=stage.backward,
-            first_frame=self.first_frame,
-            score=self.score,
-            affinity=self.affinity,
-            previous=self.previous,
-            positions=context.positions,
-            grid_size=context.grid_size,
-            seed=self.seed,
-            clip_ids=context.clip_ids,
-            stage_index=context.stage_index,
-            return_scores=True,
-        )
-        return Pruned(tokens, kept, scores=scores)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .checks import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
 from .context import Pruned, StageContext, select_tokens
-from .pruner import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
 from .schedule import PruningStage
 from .scores import normalise
 
@@ -126,7 +126,7 @@ def merge_pairs(values: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -
 
     Args:
         values: (B, L, C) float32.
-        sizes: (B, L) float32, before merging.
+        sizes: (B, L) float32, before merging; every group must weigh something.
         source: (B, M) int64.
         target: (B, M) int64, disjoint from ``source``.
 
@@ -136,4 +136,6 @@ def merge_pairs(values: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -
     weighted = values * sizes.unsqueeze(-1)
     index = target.unsqueeze(-1).expand(-1, -1, values.shape[-1])
     total = weighted.scatter_add(1, index, select_tokens(weighted, source))
-    return total / sizes.scatter_add(1, target, sizes.gather(1, source)).unsqueeze(-1)
+    whole = sizes.scatter_add(1, target, sizes.gather(1, source)).unsqueeze(-1)
+    # Only a source can weigh nothing; 0 / 0 would spoil its gradient.
+    return total / whole.clamp_min(torch.finfo(whole.dtype).tiny)

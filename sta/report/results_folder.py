@@ -51,6 +51,21 @@ def read_run(folder: Path) -> Run:
     return Run(scores, _unpruned(found, scores.variants), _class_list(found))
 
 
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Rows of results.json: name, pruner, gflops_per_view and averages are as documented.
+
+    Raises:
+        DataError: no results.json, or one that is damaged or not ours.
+    """
+    path = Path(folder) / 'results.json'
+    rows = _dicts(_read_json(path).get('rows'))
+    kinds = {'name': str, 'pruner': str, 'gflops_per_view': (int, float), 'averages': list}
+    sound = all(isinstance(row.get(key), kind) for row in rows for key, kind in kinds.items())
+    if not rows or not sound:
+        raise DataError(f'{path} is missing or not from tools/test.py: it must hold the rows')
+    return rows
+
+
 def choose_pair(run: Run, asked: tuple[str, str] | None = None) -> tuple[int, int]:
     """Places of the two variants to compare.
 
@@ -116,6 +131,8 @@ def _unpruned(found: dict[str, Any], variants: tuple[str, ...]) -> str | None:
     whole = {str(v.get('name')): v.get('num_tokens') for v in _dicts(found.get('variants'))}
     for row in _dicts(found.get('rows')):
         name = row.get('name')
+        if row.get('cost_is_average'):
+            continue
         if name in variants and name in whole and row.get('tokens_kept') == whole[name]:
             return name
     return 'unpruned' if 'unpruned' in variants else None

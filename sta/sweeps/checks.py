@@ -26,13 +26,13 @@ def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:
         ConfigError, DataError: a config, checkpoint or list that is not there or cannot be read;
             more shards than there are batches.
     """
-    seen: dict[tuple, tuple[int, int, str]] = {}
+    seen: dict[tuple, tuple[int, str | None, int, str]] = {}
     planned = []
     for one in evaluations:
         key = (one.config, *_config_options(one))
         if key not in seen:
             seen[key] = _look(one)
-        num_videos, batch_size, digest = seen[key]
+        num_videos, annotations, batch_size, digest = seen[key]
         if (limit := _max_videos(one)) is not None:
             num_videos = min(num_videos, limit)
         try:
@@ -40,12 +40,12 @@ def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:
         except ConfigError as error:
             raise ConfigError(f'{one.name}: {error}') from None
         weights = digest_of_files(Path(one.checkpoint))
-        planned.append(Planned(one, num_videos, batch_size, digest, weights))
+        planned.append(Planned(one, num_videos, annotations, batch_size, digest, weights))
     return planned
 
 
-def _look(one: Evaluation) -> tuple[int, int, str]:
-    """Videos of the list, videos of a batch, digest of the config."""
+def _look(one: Evaluation) -> tuple[int, str | None, int, str]:
+    """Videos of the list, its path, videos of a batch, digest of the config."""
     config = load_config(one.config, _config_options(one))
     for part in ('test_cfg', 'test_dataloader'):
         if not isinstance(config.get(part), dict):
@@ -53,6 +53,7 @@ def _look(one: Evaluation) -> tuple[int, int, str]:
     text = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     return (
         _num_videos(config),
+        config.test_dataloader.dataset.get('ann_file'),
         config.test_dataloader.get('batch_size', 1),
         hashlib.sha256(text.encode()).hexdigest()[:16],
     )

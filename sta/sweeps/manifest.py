@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from sta.datasets.errors import DataError
 from sta.engine.config import ConfigError
 from sta.engine.shard import Shard
 from sta.report.atomic import write_text
+from sta.report.commit import commit_of
 
 from .plan import Element, Evaluation, elements_of
 
@@ -29,6 +29,7 @@ class Planned:
     Attributes:
         evaluation: config, checkpoint and options.
         num_videos: of its list.
+        annotations: path of the list.
         batch_size: in which the list is cut.
         config_digest: of the config with all it inherits.
         checkpoint_digest: of the size, the beginning and the end of the files.
@@ -36,6 +37,7 @@ class Planned:
 
     evaluation: Evaluation
     num_videos: int
+    annotations: str | None
     batch_size: int
     config_digest: str
     checkpoint_digest: str
@@ -144,21 +146,6 @@ def facts_of(command: str, root: Path) -> dict[str, Any]:
         'started_in': str(Path.cwd()),
         'time_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
     }
-
-
-def commit_of(root: Path) -> str | None:
-    """The commit of the working tree, '+' for changed files; None where git does not say."""
-    try:
-        found = subprocess.run(
-            ['git', 'describe', '--always', '--abbrev=12', '--dirty=+', '--exclude=*'],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def digest_of_files(path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sta.datasets.errors import DataError
@@ -20,7 +20,8 @@ from sta.evaluation import (
     snapshots,
 )
 from sta.report.atomic import write_text
-from sta.report.everything import write_everything
+from sta.report.evaluation_folder import write_evaluation
+from sta.report.page import write_page
 
 from .manifest import Planned
 from .state import DONE, ElementState
@@ -59,31 +60,28 @@ def merge(planned: Planned, states: Sequence[ElementState], folder: Path) -> boo
         wait_share=float('nan'),
         part=_part(planned, states, len(stored.videos)),
     )
-    _write(result, planned, states, folder)
-    text = json.dumps({'signature': signature, 'fingerprint': fingerprint})
-    write_text(folder / MERGED, text + '\n')
+    _write(result, planned, states, fingerprint, folder)
+    write_text(folder / MERGED, json.dumps({'signature': signature}) + '\n')
     return True
 
 
-def merged_fingerprint(folder: Path) -> dict[str, str]:
-    """What the merged scores depend on; empty where nothing was merged."""
-    try:
-        return json.loads((folder / MERGED).read_text(encoding='utf-8'))['fingerprint']
-    except (OSError, ValueError, KeyError):
-        return {}
-
-
 def _write(
-    result: EvaluationResult, planned: Planned, states: Sequence[ElementState], folder: Path
+    result: EvaluationResult,
+    planned: Planned,
+    states: Sequence[ElementState],
+    fingerprint: Mapping[str, str],
+    folder: Path,
 ) -> None:
-    write_everything(
+    write_evaluation(
         result,
         folder,
         command='\n'.join(state.element.typed() for state in states),
         config=planned.evaluation.config,
         checkpoint=planned.evaluation.checkpoint,
-        title=planned.evaluation.name,
+        annotations=planned.annotations,
+        fingerprint=fingerprint,
     )
+    write_page(folder)
 
 
 def _common_fingerprint(copies: Sequence[Path]) -> dict[str, str]:

@@ -16,10 +16,10 @@ from sta.report.atomic import write_text
 from sta.report.columns import COLUMNS
 from sta.report.page.evaluation import Evaluation
 from sta.report.page.pictures import Picture, inline_svg
-from sta.report.page.write import PAGE, Table, render
+from sta.report.page.tables import Table
+from sta.report.page.write import PAGE, render
 
 from .manifest import Manifest
-from .merge import merged_fingerprint
 from .state import ElementState
 from .texts import (
     HEADS,
@@ -132,4 +132,4 @@ def _table_lines(name: str, one: Evaluation) -> list[tuple[str, ...]]:
 
 def _record(name: str, folder: Path) -> dict[str, Any]:
     results = json.loads((folder / 'results.json').read_text(encoding='utf-8'))
-    return {'name': name, 'fingerprint': merged_fingerprint(folder), **results}
+    return {'name': name, **results}

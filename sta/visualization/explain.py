@@ -13,6 +13,7 @@ from sta.analysis.gradients import grad_norm
 from sta.engine.config import ConfigError
 from sta.engine.scoring import MemoryShortError
 from sta.engine.variants import VariantError
+from sta.models.prunable import drops_at_input
 from sta.pruning import PruningSchedule, ScheduleError, Variant
 
 from .recording import record
@@ -41,10 +42,15 @@ def check_variant(backbone: nn.Module, variant: Variant) -> PruningSchedule:
     """The schedule of a variant that can be shown on a grid.
 
     Raises:
-        VariantError: its pruner merges tokens, and drops none of them.
+        VariantError: its pruner merges tokens, and drops none of them, or drops at the input.
         ScheduleError: the model cannot hold it.
     """
     with backbone.using(variant):
+        if drops_at_input(backbone.pruner):
+            raise VariantError(
+                f'{variant.name} drops at the input, before there are stages whose tokens could be '
+                f'shown'
+            )
         if backbone.schedule.active and backbone.pruner.merges:
             raise VariantError(
                 f'{variant.name} merges tokens and drops none: a merged token has no place in the '

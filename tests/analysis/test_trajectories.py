@@ -100,3 +100,10 @@ def test_nothing_is_left_behind_and_merging_is_refused() -> None:
     with backbone.using(Variant('merge', {'type': 'ToMeMergePruner'}, 1)):
         with pytest.raises(ValueError, match='ToMeMergePruner merges'):
             trajectory_sum_of(backbone, clip)
+
+
+def test_dropping_at_the_input_has_no_stages_to_look_behind() -> None:
+    backbone, clip = vit().backbone, clip_of(1, 3, 8, 16, 16).float()
+    with backbone.using(Variant('rlt', {'type': 'RunLengthPruner'}, None)):
+        with pytest.raises(ValueError, match='RunLengthPruner drops at the input'):
+            trajectory_sum_of(backbone, clip)

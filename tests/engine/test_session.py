@@ -44,6 +44,7 @@ def test_views_are_clips_times_crops(config: Config, views: int) -> None:
 
 def test_ten_crops_are_ten_views() -> None:
     assert views_per_video(pipeline(dict(type='TenCrop', crop_size=224))) == 10
+    assert views_per_video(pipeline(dict(type='ShortSideCrops'))) == 3
 
 
 @pytest.mark.parametrize(

@@ -260,3 +260,18 @@ def test_what_is_typed_goes_before_the_config_and_that_before_the_defaults() -> 
     assert names(config, ['4']) == ['random-4']
     assert names(config, None, ['sta', 'tome']) == ['unpruned', 'sta-8', 'tome-8']
     assert names({}, ['4,2'], None) == ['sta-4,2']
+
+
+def test_a_pruner_that_says_itself_how_much_goes_makes_one_variant() -> None:
+    rlt = {'type': 'RunLengthPruner'}
+    assert expand_variants([0, 4, 8], [rlt, {**rlt, 'threshold': 0.25}]) == [
+        Variant('unpruned', None, None, ''),
+        Variant('rlt-0.1', rlt, None, 'rlt', '0.1'),
+        Variant('rlt-0.25', {**rlt, 'threshold': 0.25}, None, 'rlt', '0.25'),
+    ]
+    named = [{**rlt, 'name': 'run lengths', 'threshold': t} for t in (0.2, 0.4)]
+    assert names([4], *named) == ['run lengths-0.2', 'run lengths-0.4']
+    with pytest.raises(VariantError, match="'rlt-0.1'.* appear twice"):
+        expand_variants([0], [rlt, {**rlt, 'threshold': 0.1}])
+    assert parse_pruner_text('rlt:threshold=0.25') == {**rlt, 'threshold': 0.25}
+    assert parse_pruner_text('sta:seed=3,similarity=value')['seed'] == 3

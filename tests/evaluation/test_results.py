@@ -70,6 +70,7 @@ def test_a_row_worked_by_hand() -> None:
         'p_value': 1.0,
         'averages': (),
         'top1_spread': None,
+        'cost_is_average': False,
     }
 
 

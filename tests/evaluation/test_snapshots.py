@@ -66,8 +66,8 @@ def test_a_snapshot_shows_finished_batches_and_leaves_the_writer_alone(tmp_path:
     writer.execute('PRAGMA cache_size = 1')
     writer.execute('BEGIN EXCLUSIVE')
     for place in range(1, 40):
-        row = (place, 'x' * 900, 1, SCORES.tobytes() * 40, '', '')
-        writer.execute('INSERT INTO videos VALUES (?,?,?,?,?,?)', row)
+        row = (place, 'x' * 900, 1, SCORES.tobytes() * 40, '', '', None)
+        writer.execute('INSERT INTO videos VALUES (?,?,?,?,?,?,?)', row)
     journal = path.with_name(path.name + '-journal')
     assert journal.exists()
     with snapshots([path]) as copies:

@@ -57,6 +57,14 @@ def test_what_was_stored_comes_back_bit_for_bit(tmp_path: Path) -> None:
         assert (found.clip_shape, found.views) == (SHAPE, 3)
 
 
+def test_costs_that_depend_on_the_clip_come_back_bit_for_bit(tmp_path: Path) -> None:
+    costs = np.array([[np.nan, np.nan], [811.3, 0.1 + 0.2]])
+    add(open_store(tmp_path), 0, {0: scored('a.mp4')._replace(costs=costs), 1: scored('b.mp4')})
+    found = open_store(tmp_path).read().videos
+    np.testing.assert_array_equal(found[0].costs, costs)
+    assert found[0].costs.dtype == np.float64 and found[1].costs is None
+
+
 def test_files_of_several_processes_and_sessions_are_one_store(tmp_path: Path) -> None:
     for place in range(3):
         store = open_store(tmp_path, process=f'rank{place}of3')
@@ -121,7 +129,7 @@ def test_a_process_killed_in_the_middle_of_a_transaction_loses_that_batch_only(
         'connection.execute("PRAGMA cache_spill = 1")\n'
         'connection.execute("PRAGMA cache_size = 1")\n'
         'rows = [(i, "x" * 5000, 0, None, "", "") for i in range(1, 500)]\n'
-        'connection.executemany("INSERT INTO videos VALUES (?,?,?,?,?,?)", rows)\n'
+        'connection.executemany("INSERT INTO videos VALUES (?,?,?,?,?,?,NULL)", rows)\n'
         'os.kill(os.getpid(), signal.SIGKILL)\n'
     )
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])}

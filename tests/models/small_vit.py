@@ -28,6 +28,7 @@ PRUNERS = {
     'tube': {'type': 'TubeRandomPruner', 'seed': 1},
     'merge': {'type': 'ToMeMergePruner'},
     'drop': {'type': 'ToMeDropPruner'},
+    'vid-tldr': {'type': 'SaliencyMergePruner'},
 }
 
 TO_VIDEOMAE = {

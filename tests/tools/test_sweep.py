@@ -64,7 +64,11 @@ def test_shards_end_in_the_table_of_one_process(
     facts = json.loads(Path('sweep/results.json').read_text())
     [evaluation] = facts['evaluations']
     assert evaluation['environment']['num_listed'] == NUM_VIDEOS
-    assert set(evaluation['fingerprint']) >= {'weights', 'videos', 'schedules or pruners'}
+    assert set(evaluation['environment']['fingerprint']) >= {
+        'weights',
+        'videos',
+        'schedules or pruners',
+    }
     assert facts['facts']['commit'] and 'tools/sweep.py --configs' in facts['facts']['command']
     assert [one['state'] for one in facts['elements']] == ['done'] * shards
 

@@ -191,6 +191,7 @@ def test_the_embedded_videoswin(tmp_path: Path) -> None:
         ('VIDEO', ('--schedule', 'much'), "schedule 'much' is not understood"),
         ('VIDEO', ('--pruner', 'best'), "unknown pruner 'best'"),
         ('VIDEO', ('--pruner', 'tome'), 'tome-4 merges tokens and drops none'),
+        ('VIDEO', ('--pruner', 'rlt'), 'rlt-0.1 drops at the input'),
         ('VIDEO', ('--stage', '4'), '--stage must be one that drops tokens, [1, 2, 3], got 4'),
         ('VIDEO', ('--stage', '1', '--schedule', '0,2,2'), 'drops tokens, [2, 3], got 1'),
         ('VIDEO', ('--label', '7'), "--label '7' is no class name and no number below 7"),

@@ -1,0 +1,86 @@
+"""One pass over the test set that keeps features and kept tokens instead of scores."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+
+from sta.analysis.fidelity import Observed, observe
+from sta.datasets.errors import DataError
+
+from .batches import load_batches, plan_batches
+from .progress import EvaluationProgress
+
+
+class Observations(NamedTuple):
+    """V variants on the videos that could be decoded.
+
+    Attributes:
+        features: (V, videos, views, C) float32.
+        log_probabilities: (V, videos, classes) float32, of the mean over a video's views.
+        kept: (V, videos, 2) float64, mean over a video's views; NaN where undefined.
+        labels: (videos,) int64.
+        num_broken: videos that were left out.
+    """
+
+    features: np.ndarray
+    log_probabilities: np.ndarray
+    kept: np.ndarray
+    labels: np.ndarray
+    num_broken: int
+
+
+def observe_videos(runner: Any, *, still: float) -> Observations:
+    """Run every video of a test runner under every variant of its loop.
+
+    Args:
+        runner: from :func:`sta.engine.session.build_test_runner`, without a store.
+        still: see :func:`sta.analysis.fidelity.observe`.
+
+    Raises:
+        DataError: not one video can be used.
+        ScheduleError: a variant does not fit the model or the clips.
+    """
+    loop = runner.test_loop
+    model, loader = runner.model.eval(), loop.dataloader
+    batches = plan_batches(len(loader.dataset), loader.batch_size, ())
+    parts, labels, num_broken = [], [], 0
+    with EvaluationProgress(num_videos=len(loader.dataset), shown=True) as progress:
+        for places, batch in zip(batches, load_batches(loader, batches), strict=True):
+            num_broken += len(batch.broken)
+            progress.advance(len(places), 0.0)
+            if batch.data is None:
+                continue
+            data = model.data_preprocessor(batch.data, training=False)
+            labels += [int(sample.gt_label.item()) for sample in data['data_samples']]
+            parts.append(_by_video(data['inputs'], model, loop, still))
+    if not parts:
+        raise DataError(f'none of the {len(loader.dataset)} videos can be used')
+    features, logs, kept = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    return Observations(features, logs, kept, np.array(labels), num_broken)
+
+
+def _by_video(inputs: torch.Tensor, model: Any, loop: Any, still: float) -> tuple[np.ndarray, ...]:
+    """(videos, views, 3, T, H, W) to features, log-probabilities and kept shares, V first."""
+    videos, views = inputs.shape[:2]
+    found: list[list[Observed]] = [[] for _ in loop.variants]
+    for clips in inputs.flatten(0, 1).split(loop.max_views_per_forward):
+        for one, observed in zip(found, observe(model, clips, loop.variants, still=still)):
+            one.append(observed)
+    features, logs, kept = (
+        np.stack([np.concatenate([getattr(part, name) for part in one]) for one in found]).reshape(
+            len(found), videos, views, -1
+        )
+        for name in Observed._fields
+    )
+    return features, logsumexp(logs, axis=2, b=1.0 / views), _mean_over_views(kept)
+
+
+def _mean_over_views(kept: np.ndarray) -> np.ndarray:
+    """(V, videos, views, 2) to (V, videos, 2); NaN where no view has such tubelets."""
+    known = ~np.isnan(kept)
+    total, number = np.where(known, kept, 0.0).sum(2), known.sum(2)
+    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)

@@ -1,0 +1,90 @@
+"""Merging that spares what attention looks at sharply, in the manner of vid-TLDR.
+
+Choi et al., "vid-TLDR: Training Free Token Merging for Light-weight Video Transformer", CVPR 2024,
+approximated from the paper: :class:`SaliencyMergePruner` says what differs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .checks import full_precision, tokens_per_chunk
+from .context import Pruned, StageContext, select_tokens
+from .schedule import PruningStage
+from .scores import normalise
+from .tome import match_pairs, merge_pairs
+
+
+class SaliencyMergePruner:
+    """ToMe's merging with tokens weighted by how sharply they attend; background weighs nothing.
+
+    The saliency of a token is the negative entropy of its row of the block's attention, mean over
+    heads, scaled to [0, 1] over the clip; below the clip's mean it is background and counts 0. A
+    merged token is the mean of its members weighted by saliency and size; where all are background,
+    by size alone.
+
+    As in the paper: saliency from attention alone, the background mask at the mean, matching by
+    keys, saliency as the mass of merging. Other than there: it merges at the schedule's stages, so
+    that methods compare at equal cost (the paper: in the first blocks, more at a time); attention
+    is not weighted by mass, and stays fused; attention maps are computed a second time for the
+    saliency of the stages' blocks, which counts in the GFLOPs.
+    """
+
+    merges = True
+    draws = False
+    per_chunk = False
+    similarity = 'key_and_sharpness'
+
+    def check(self, stage: PruningStage) -> None:
+        """Every stage will do: more than half the tokens are merged in rounds."""
+
+    def __call__(
+        self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
+    ) -> Pruned:
+        """Merge one stage; tokens (B, L, C), features (B, L, D + 1), the last one sharpness."""
+        tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
+        sizes = context.sizes
+        if sizes is None:
+            sizes = torch.ones(tokens.shape[:2], dtype=torch.float32, device=tokens.device)
+        kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
+        left = stage.total_drop
+        dtype = tokens.dtype
+        with full_precision(tokens.device.type):
+            features = features.detach().float()
+            keys, mass = features[..., :-1], sizes * saliency(features[..., -1])
+            tokens = tokens.float()
+            while left:
+                num_merge = min(left, tokens.shape[1] // 2)
+                source, target, rest = match_pairs(normalise(keys), num_merge)
+                weights = _pair_weights(mass, sizes, source, target)
+                tokens = merge_pairs(tokens, weights, source, target)
+                keys = merge_pairs(keys, weights, source, target)
+                mass = mass.scatter_add(1, target, mass.gather(1, source)).gather(1, rest)
+                sizes = sizes.scatter_add(1, target, sizes.gather(1, source)).gather(1, rest)
+                tokens, keys = select_tokens(tokens, rest), select_tokens(keys, rest)
+                kept = kept.gather(1, rest)
+                left -= num_merge
+        return Pruned(tokens.to(dtype), kept, sizes)
+
+
+def saliency(sharpness: Tensor) -> Tensor:
+    """Min-max scaled sharpness, 0 where it is below the clip's mean.
+
+    Args:
+        sharpness: (B, L) float32, negative entropy of attention.
+
+    Returns:
+        (B, L) in [0, 1]; all 0 where every token is equally sharp.
+    """
+    low = sharpness.amin(-1, keepdim=True)
+    span = sharpness.amax(-1, keepdim=True) - low
+    scaled = (sharpness - low) / span.clamp_min(torch.finfo(sharpness.dtype).tiny)
+    return scaled * (scaled >= scaled.mean(-1, keepdim=True))
+
+
+def _pair_weights(mass: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Weights (B, L) of a merge: the mass, or the sizes in groups that have none."""
+    group = mass.scatter_add(1, target, mass.gather(1, source))
+    group = group.scatter(1, source, group.gather(1, target))
+    return torch.where(group > 0, mass, sizes)

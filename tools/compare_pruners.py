@@ -1,0 +1,54 @@
+"""One pruner against all others of an evaluation at nearest cost, with paired statistics.
+
+python tools/compare_pruners.py work_dirs/sta_vit_k400/20260101_120000 --with sta
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+
+from sta.engine.command_line import run_command
+from sta.report import print_table
+from sta.report.atomic import write_text
+from sta.report.results_folder import read_run
+from sta.report.versus import Versus, compare_families, versus_table
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('folder', type=Path, help='what tools/test.py wrote')
+    parser.add_argument('--with', dest='family', default='sta', help='default %(default)s')
+    parser.add_argument('--csv', type=Path, metavar='FILE', help='also write the figures')
+    return parser.parse_args(argv)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    found = compare_families(arguments.folder, arguments.family)
+    num_videos = len(read_run(arguments.folder).scores.labels)
+    print_table(versus_table(found, family=arguments.family, num_videos=num_videos))
+    if arguments.csv:
+        write_text(arguments.csv, csv_text(found))
+        print(f'written to {arguments.csv}')
+
+
+def csv_text(found: list[Versus]) -> str:
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator='\n')
+    table.writerow([*Versus._fields[:-1], *found[0].difference._fields])
+    table.writerows([*one[:-1], *one.difference] for one in found)
+    return buffer.getvalue()
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse_arguments(argv)
+    return run_command(lambda: compare(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
