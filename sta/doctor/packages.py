@@ -63,6 +63,7 @@ PACKAGES = (
     Package('scipy', 'scipy', '>=1.11'),
     Package('submitit', 'submitit', '>=1.5,<1.6'),
     Package('PyYAML', 'yaml', '>=6.0'),
+    Package('optuna', 'optuna', '>=4'),
     Package('importlib_metadata', 'importlib_metadata'),
 )
 
