@@ -22,7 +22,7 @@ STOREYS = {
     1: {'registry'},
     2: {'models'},
     3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints', 'hosts'},
-    4: {'report', 'paper'},
+    4: {'report', 'paper', 'sweeps'},
     5: {'doctor', 'search'},
 }
 STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}
