@@ -31,8 +31,12 @@ class Shard(NamedTuple):
         """Refuse a division that leaves shards empty.
 
         Raises:
-            ConfigError: says how many shards are possible.
+            ConfigError: says how many shards are possible, or that there are no batches.
         """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(
+                f'batch_size must be a whole number of at least 1, got {batch_size!r}'
+            )
         batches = math.ceil(num_videos / batch_size)
         if self.count > batches:
             raise ConfigError(
