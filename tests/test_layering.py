@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sta.doctor.packages import PACKAGES
+from tests.fake_packages import run_python
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / 'sta').rglob('*.py'))
@@ -20,9 +21,9 @@ STOREYS = {
     0: {'__init__', 'installed', 'compat', 'pruning'},
     1: {'registry'},
     2: {'models'},
-    3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints'},
+    3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints', 'hosts'},
     4: {'report', 'paper', 'export'},
-    5: {'doctor'},
+    5: {'doctor', 'search'},
 }
 STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}
 
@@ -92,7 +93,14 @@ def test_every_import_is_a_declared_requirement() -> None:
 
 
 def test_importing_sta_imports_nothing_heavy() -> None:
-    assert imported_modules(ROOT / 'sta' / '__init__.py') <= {'__future__'}
+    assert imported_modules(ROOT / 'sta' / '__init__.py') <= {'__future__', 'importlib'}
+    heavy = "{'torch', 'numpy', 'mmengine', 'mmaction', 'transformers'} & set(sys.modules)"
+    assert run_python('-c', f'import sta, sys; print({heavy})').stdout == 'set()\n'
+
+
+def test_pruning_a_model_of_transformers_imports_neither_it_nor_mmaction2() -> None:
+    heavy = "{'mmcv', 'mmaction', 'transformers', 'timm'} & set(sys.modules)"
+    assert run_python('-c', f'import sta, sys; sta.apply; print({heavy})').stdout == 'set()\n'
 
 
 @pytest.mark.parametrize('path', SOURCES, ids=name_of)

@@ -17,7 +17,7 @@ from sta.engine.command_line import run_command
 from sta.engine.session import say
 from sta.paper import TABLES, build_tables
 from sta.paper.reproduction import Request, legend_of, reproduce
-from sta.paper.texts import screen_table
+from sta.paper.texts import screen_table, table_title
 from sta.report import print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     if not written:  # another process prints
         return
     for table in filled:
+        print(table_title(table))
         print_table(screen_table(table))
         print(*table.notes(), '', sep='\n')
     for line in legend_of(filled, inputs):

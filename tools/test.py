@@ -10,7 +10,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.datasets.class_names import read_class_names
 from sta.engine import (
     LAUNCHERS,
     first_decides,
@@ -25,14 +24,14 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.evaluation import EvaluationResult, shown_rows, summarise
-from sta.report import (
-    plot_accuracy_vs_gflops,
-    print_accuracy_table,
-    save_figure,
-    write_results,
+from sta.report import print_accuracy_table
+from sta.report.evaluation_folder import (
+    EXAMPLES,
+    EXAMPLES_S,
+    MOST_EXAMPLES,
+    add_examples,
+    write_evaluation,
 )
-from sta.report.classes import write_classes
 from sta.report.page import write_page
 
 
@@ -97,10 +96,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
+    parser.add_argument(
+        '--examples',
+        type=int,
+        metavar='N',
+        help='videos that report.html shows with what is kept at every stage, 0 for none; default '
+        f'{EXAMPLES}, fewer where they take more than {EXAMPLES_S:.0f} s',
+    )
     return parser.parse_args(argv)
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:
+    if not 0 <= (arguments.examples or 0) <= MOST_EXAMPLES:
+        raise ConfigError(f'--examples must be 0 to {MOST_EXAMPLES}, got {arguments.examples}')
     config = load_config(arguments.config, arguments.cfg_options)
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
@@ -126,11 +134,14 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     start_processes(arguments.launcher)
     for line in lines:
         say(line)
+    fingerprint: dict[str, str] = {}
+
+    def choose(found: dict[str, str]) -> RunFolder:
+        fingerprint.update(found)
+        return run_folder(arguments, found)
+
     runner = build_test_runner(
-        config,
-        arguments.checkpoint,
-        choose=lambda fingerprint: run_folder(arguments, fingerprint),
-        retry_broken=arguments.retry_broken,
+        config, arguments.checkpoint, choose=choose, retry_broken=arguments.retry_broken
     )
     result = runner.test()
     if runner.rank != 0:
@@ -140,30 +151,15 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if folder.state == 'finished' and not arguments.retry_broken:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    written = write_everything(result, folder.path, arguments, command)
+    annotations = config.test_dataloader.dataset.get('ann_file')
+    facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
+    facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
+    written = write_evaluation(result, folder.path, **facts)
+    if arguments.examples != 0:
+        model = getattr(runner.model, 'module', runner.model).eval()
+        add_examples(config, model, result, folder.path, asked=arguments.examples)
+    written.append(write_page(folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
-
-
-def write_everything(
-    result: EvaluationResult, folder: Path, arguments: argparse.Namespace, command: str
-) -> list[Path]:
-    """All files; results.json marks a run as finished and comes last but for the page of it."""
-    figure = plot_accuracy_vs_gflops(
-        shown_rows(summarise(result)),
-        num_videos=len(result.labels),
-        title=Path(arguments.config).stem,
-    )
-    plots = save_figure(figure, folder, 'accuracy_vs_gflops')
-    names = None if result.class_list is None else read_class_names(result.class_list)
-    classes = write_classes(result, folder, names)
-    tables = write_results(
-        result,
-        folder,
-        command=command,
-        config=arguments.config,
-        checkpoint=arguments.checkpoint or '',
-    )
-    return [*tables.values(), classes, *plots, write_page(folder)]
 
 
 def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:

@@ -61,6 +61,7 @@ PACKAGES = (
     Package('matplotlib', 'matplotlib', '>=3.7'),
     Package('Jinja2', 'jinja2', '>=3.0'),
     Package('scipy', 'scipy', '>=1.11'),
+    Package('optuna', 'optuna', '>=4'),
     Package('importlib_metadata', 'importlib_metadata'),
 )
 

@@ -89,4 +89,4 @@ def normalisation(model: Any) -> tuple[list[float] | None, list[float] | None]:
         return None, None
     found = (preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist())
     # Stored in float32, said in as many digits.
-    return tuple([float(f"{value:.7g}") for value in values] for values in found)
+    return tuple([float(f'{value:.7g}') for value in values] for values in found)

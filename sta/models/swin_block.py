@@ -149,9 +149,11 @@ def _into_windows(x: Tensor, gather: WindowGather, padding: Tensor | None) -> Te
 def relative_position_index(window_size: Size) -> Tensor:
     """Row of the bias table for each pair of slots of a window: (N, N) int64."""
     offsets = [2 * size - 1 for size in window_size]
-    places = torch.cartesian_prod(*(torch.arange(size) for size in window_size))
+    # On the CPU even where the model is built on the meta device, for which torch imports its
+    # compiler to do this.
+    places = torch.cartesian_prod(*(torch.arange(size, device='cpu') for size in window_size))
     places = places.view(-1, 3)
-    offset = places[:, None] - places[None] + torch.tensor(window_size) - 1
+    offset = places[:, None] - places[None] + torch.tensor(window_size, device='cpu') - 1
     return (offset[..., 0] * offsets[1] + offset[..., 1]) * offsets[2] + offset[..., 2]
 
 

@@ -135,7 +135,7 @@ def supp2() -> Table:
         rows.append(Row(f'{clips} x {crops}', tuple(cells)))
     return Table(
         'supp2',
-        'ViT-L on K400, top-1 by views',
+        'ViT-L on K400, top-1 (%) by views',
         'clips x crops',
         tuple(Column(f'r={drop}') for drop in found['drop']),
         tuple(rows),

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sta.report.plot import COLOURS, DPI, FONT, SIZE_INCHES
+from sta.report.styles import COLOURS, DPI, FONT, MARKERS, SIZE_INCHES, legend_below
 
 from .results import FilledTable
 
@@ -19,16 +19,18 @@ SPEED, METHODS = 1, {'STA': 2, 'random': 3}
 def plot_fig5(table: FilledTable) -> Figure:
     """Top-1 over clips/s: a line per method, published dashed and ours solid, as far as known.
 
+    Published points are hollow, and each method has a marker of its own.
+
     Random pruning is drawn at STA's clips/s, since the paper's plot gives no speeds of its own.
     """
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     own = 'SMOKE' if table.is_smoke else 'ours'
-    for colour, (method, place) in zip(COLOURS, METHODS.items()):
+    for colour, marker, (method, place) in zip(COLOURS, MARKERS, METHODS.items()):
         published, ours = points(table, place)
-        _draw(axes, published, f'{method}, paper (V100)', colour, '--', 'o')
-        _draw(axes, ours, f'{method}, {own}', colour, '-', 's')
+        _draw(axes, published, f'{method}, paper (V100)', colour, '--', marker)
+        _draw(axes, ours, f'{method}, {own}', colour, '-', marker)
     axes.set_xlabel('clips/s', fontsize=FONT + 1)
     axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
     axes.set_title(table.table.title, fontsize=FONT + 1)
@@ -36,7 +38,7 @@ def plot_fig5(table: FilledTable) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
     if axes.lines:
-        axes.legend(loc='lower left', fontsize=FONT, framealpha=0.9, edgecolor='0.9')
+        legend_below(figure, axes, note='')
     else:
         axes.text(0.5, 0.5, 'nothing measured yet', transform=axes.transAxes, ha='center')
     return figure
@@ -66,4 +68,13 @@ def _draw(
 ) -> None:
     if found:
         speeds, top1 = zip(*sorted(found))
-        axes.plot(speeds, top1, label=label, color=colour, linestyle=line, marker=marker)
+        inside = 'white' if line == '--' else colour
+        axes.plot(
+            speeds,
+            top1,
+            label=label,
+            color=colour,
+            linestyle=line,
+            marker=marker,
+            markerfacecolor=inside,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 _ESCAPED = {
@@ -71,5 +72,11 @@ def latex_table(
 
 
 def _cell(text: str) -> str:
-    """A cell that starts with [ would be taken for an option of the line break before it."""
+    """One cell.
+
+    What starts with [ would be taken for an option of the line break before it, and a minus sign
+    outside of formulas is printed as a hyphen.
+    """
+    if re.fullmatch(r'[+-]\d+(\.\d+)?', text):
+        return f'${text}$'
     return f'{{{escape(text)}}}' if text.startswith(('[', '*')) else escape(text)

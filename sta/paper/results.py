@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .experiment import COSTS, Column, Row, Table
+from sta.report.columns import probabilities, unpaired_on_k400
+
+from .experiment import COSTS, Column, Experiment, Row, Table
 from .findings import Filled, Findings
 from .inputs import Inputs
 
 # Of the statistics that an evaluation may add to its rows.
 STATISTICS = ('top1_change_low', 'top1_change_high', 'p_value')
+STATISTICS_NOTE = (
+    'Change in top-1 against no pruning in points [95 % interval, paired bootstrap], exact McNemar '
+    'test, over the same videos:'
+)
 
 
 class Place(NamedTuple):
@@ -60,7 +66,7 @@ class FilledTable:
         lines = list(self.table.notes)
         lines += [f'[{number}] needs {text}' for text, number in self.needs().items()]
         lines += [line for line in (self.largest_deviation(),) if line]
-        lines += [*self.statistics(), *self.footers]
+        lines += [*self.unpaired(), *self.statistics(), *self.footers]
         return lines
 
     def largest_deviation(self) -> str:
@@ -86,17 +92,32 @@ class FilledTable:
 
     def statistics(self) -> list[str]:
         """Intervals and p-values of the changes in top-1, where the evaluation gives them."""
-        lines = {}
-        for row, _, filled in self.places():
+        lines: dict[Experiment, str] = {}
+        for row, column, filled in self.places():
             low, high, p_value = (getattr(filled.row, name, None) for name in STATISTICS)
-            if low is None or high is None or filled.row.top1_change is None:
+            if low is None or high is None or not filled.row.pruner:
                 continue
-            p_text = '' if p_value is None else f', p = {p_value:.3g}'
-            lines[filled.cell.experiment] = (
-                f'{row.label}, {filled.row.name}: top-1 change {filled.row.top1_change:+.2f} '
-                f'[{low:+.2f}, {high:+.2f}]{p_text}'
+            p_text = '' if p_value is None else f', p {_with_sign(*probabilities([p_value]))}'
+            line = (
+                f'{row.label}, {column.heading.removesuffix(" %")}: '
+                f'{filled.row.top1_change:+.2f} [{low:+.2f}, {high:+.2f}]{p_text}'
             )
-        return list(lines.values())
+            lines.setdefault(filled.cell.experiment, line)
+        return [STATISTICS_NOTE, *lines.values()] if lines else []
+
+    def unpaired(self) -> list[str]:
+        """How little one accuracy on K400 says, where the table has any."""
+        on_k400 = (
+            filled.cell.published is not None
+            and filled.cell.quantity == 'top1'
+            and filled.cell.experiment.setting.dataset == 'k400'
+            for _, _, filled in self.places()
+        )
+        return [unpaired_on_k400()] if any(on_k400) else []
+
+
+def _with_sign(text: str) -> str:
+    return text if text.startswith('<') else f'= {text}'
 
 
 def fill_table(table: Table, findings: Findings, inputs: Inputs, *, is_smoke: bool) -> FilledTable:

@@ -75,9 +75,13 @@ def _evaluate(
     config.test_cfg.precision = options.precision
     checkpoint = str(inputs.checkpoints[setting.checkpoint])
     parent = options.folder / setting.name
-    runner = build_test_runner(
-        config, checkpoint, choose=lambda fingerprint: run_folder(parent, fingerprint)
-    )
+    fingerprint: dict[str, str] = {}
+
+    def choose(found: dict[str, str]) -> RunFolder:
+        fingerprint.update(found)
+        return run_folder(parent, found)
+
+    runner = build_test_runner(config, checkpoint, choose=choose)
     result = runner.test()
     folder = runner.test_loop.folder
     if runner.rank == 0 and folder.state != 'finished':
@@ -87,6 +91,8 @@ def _evaluate(
             command=options.command,
             config=config.filename,
             checkpoint=checkpoint,
+            annotations=config.test_dataloader.dataset.get('ann_file'),
+            fingerprint=fingerprint,
         )
     rows = {row.name: row for row in summarise(result)}
     for experiment in experiments:

@@ -35,11 +35,14 @@ FIELDS = (
 
 
 def screen_table(table: FilledTable) -> ScreenTable:
-    """For a terminal, in the style of every other table of this project; without its notes."""
+    """For a terminal, in the style of every other table of this project; no title, no notes.
+
+    The title may be longer than the table is wide, which would break it.
+    """
     headings, columns = shown(table)
     heads = [_broken(heading) for heading in headings]
     names = [row.label for row in table.table.rows]
-    return table_of_texts(table.table.first, names, heads, columns, table_title(table), '')
+    return table_of_texts(table.table.first, names, heads, columns, '', '')
 
 
 def table_title(table: FilledTable) -> str:
@@ -138,4 +141,5 @@ def _record(place: Place) -> dict[str, Any]:
 def _broken(heading: str) -> str:
     """A heading on two lines or more: what it is, whose it is."""
     what, comma, whose = heading.rpartition(', ')
-    return f'{what.replace(" ", chr(10))}\n{whose}' if comma else f'\n{heading}'
+    lines = what.replace(' ', '\n').replace('/view', '\n/view')
+    return f'{lines}\n{whose}' if comma else f'\n{heading}'

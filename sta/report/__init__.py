@@ -2,7 +2,7 @@
 
 from .benchmark import benchmark_rows, benchmark_table, breakdown_table, write_benchmark
 from .console import accuracy_table, cost_table, print_accuracy_table, print_table
-from .plot import plot_accuracy_vs_gflops, save_figure
+from .plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput, save_figure
 from .writers import Scores, read_scores, write_results
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     'breakdown_table',
     'cost_table',
     'plot_accuracy_vs_gflops',
+    'plot_accuracy_vs_throughput',
     'print_accuracy_table',
     'print_table',
     'read_scores',

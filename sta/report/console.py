@@ -17,6 +17,7 @@ from .columns import COLUMNS, GFLOP_NOTE, counted, fixed, footer, scaled, whole
 
 LOG_WIDTH = 100
 NARROWEST = 80
+LEAST_NAME = 12
 # A rule below the header and nothing else: ASCII, so that it survives any log and any locale.
 RULED = Box('    \n    \n -- \n    \n    \n    \n    \n    \n', ascii=True)
 
@@ -82,16 +83,22 @@ def print_table(table: Table, console: Console | None = None) -> None:
     Args:
         table: from this module.
         console: where to; default standard output, 100 columns wide when that is no terminal. A
-            terminal of less than 80 columns gets the 80 and breaks the lines itself.
+            terminal of less than 80 columns, or than the longest words need, breaks lines itself.
     """
     if console is None:
         console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-    options = console.options.update(width=max(console.width, NARROWEST))
+    least = sum((column.min_width or 0) + 1 for column in table.columns)
+    options = console.options.update(width=max(console.width, NARROWEST, least))
     segments = [
         Segment(_encodable(segment.text, console.encoding), segment.style)
         for segment in console.render(table, options)
     ]
     console.print(Segments(segments), crop=False, soft_wrap=True, end='')
+
+
+def _least_width(head: str, cells: Sequence[str]) -> int:
+    """Characters of a column's longest word: rich would cut it, or leave the column out."""
+    return max((len(word) for text in (head, *cells) for word in text.split()), default=0)
 
 
 def table_of_texts(
@@ -114,10 +121,14 @@ def table_of_texts(
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column(Text(f'\n{first}'), overflow='fold')
+    least = min(_least_width(first, names), LEAST_NAME)
+    table.add_column(Text(f'\n{first}'), overflow='fold', min_width=least)
     for head, cells in zip(heads, columns):
         single = all(' ' not in cell for cell in cells)  # lists of numbers may wrap, numbers not
-        table.add_column(Text(head), justify='right', overflow='fold', no_wrap=single)
+        least = _least_width(head, cells)
+        table.add_column(
+            Text(head), justify='right', overflow='fold', no_wrap=single, min_width=least
+        )
     for name, *cells in zip(names, *columns, strict=True):
         table.add_row(Text(name), *map(Text, cells))
     return table

@@ -75,13 +75,24 @@ def markdown_text(
         footer(result, rows),
         '',
         f'Config `{facts["config"]}`, checkpoint `{facts["checkpoint"] or "none"}`,',
-        f'{facts["time_utc"]}; {versions}.',
+        f'{facts["time_utc"]}; commit {facts.get("commit") or "unknown"}; {versions}.',
+        *_data_line(facts),
         '',
         '```',
         facts['command'],
         '```',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _data_line(facts: Mapping[str, Any]) -> list[str]:
+    if not facts.get('annotations'):
+        return []
+    digest = facts.get('fingerprint', {}).get('videos', 'unknown')
+    return [
+        f'Data: {facts["num_videos"]} of {facts["num_listed"]} videos of `{facts["annotations"]}`, '
+        f'fingerprint {digest}.'
+    ]
 
 
 def left_out_text(result: EvaluationResult) -> str:

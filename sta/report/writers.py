@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from sta.evaluation import EvaluationResult, summarise
 from sta.installed import distribution_version
 
 from .atomic import replacing, write_text
+from .commit import commit_of
 from .texts import csv_text, json_text, left_out_text, markdown_text
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'decord')
@@ -36,7 +38,14 @@ class Scores(NamedTuple):
 
 
 def write_results(
-    result: EvaluationResult, folder: Path, *, command: str, config: str, checkpoint: str
+    result: EvaluationResult,
+    folder: Path,
+    *,
+    command: str,
+    config: str,
+    checkpoint: str,
+    annotations: str | None = None,
+    fingerprint: Mapping[str, str] | None = None,
 ) -> dict[str, Path]:
     """Write results.json, .csv and .md, scores.npz and left_out.csv, each whole or not at all.
 
@@ -46,6 +55,9 @@ def write_results(
         command: the command line that made it.
         config: path of the config.
         checkpoint: path of the weights.
+        annotations: path of the list of videos; None where nobody says.
+        fingerprint: digests of weights, videos, pipeline and so on, see
+            :func:`sta.engine.fingerprint.fingerprint_of`; None where nobody says.
 
     Returns:
         The paths by file name; left_out.csv only where a video was left out.
@@ -55,7 +67,8 @@ def write_results(
     """
     folder = Path(folder)
     rows = summarise(result)
-    made = {'command': command, 'config': config, 'checkpoint': checkpoint}
+    made: dict[str, Any] = {'command': command, 'config': config, 'checkpoint': checkpoint}
+    made |= {'annotations': annotations, 'fingerprint': dict(fingerprint or {})}
     facts = {**made, **_environment(result)}
     texts = {
         'results.json': json_text(result, rows, facts),
@@ -100,6 +113,7 @@ def _write_scores(result: EvaluationResult, path: Path) -> None:
 def _environment(result: EvaluationResult) -> dict[str, Any]:
     versions = {name: distribution_version(name) for name in LIBRARIES}
     return {
+        'commit': commit_of(),
         'time_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'num_videos': len(result.labels),
         'classes': result.class_list,

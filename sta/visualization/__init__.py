@@ -1,5 +1,6 @@
 """What pruning does to a video, as pictures."""
 
+from .examples import Example, Examples, Strip, make_examples
 from .explain import Explanation, check_stage, check_variant, explain
 from .files import SUFFIXES, encode
 from .recording import record
@@ -8,7 +9,10 @@ from .views import View, read_views
 
 __all__ = [
     'SUFFIXES',
+    'Example',
+    'Examples',
     'Explanation',
+    'Strip',
     'View',
     'check_stage',
     'check_variant',
@@ -18,6 +22,7 @@ __all__ = [
     'draw_sheet',
     'encode',
     'explain',
+    'make_examples',
     'read_views',
     'record',
 ]

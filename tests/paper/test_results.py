@@ -12,9 +12,13 @@ from sta.paper import Cell, Column, Row, Table, build_tables
 from sta.paper.experiment import Experiment
 from sta.paper.findings import Filled, Findings
 from sta.paper.inputs import Inputs
-from sta.paper.results import FilledTable, fill_table, shown
+from sta.paper.results import STATISTICS_NOTE, FilledTable, fill_table, shown
 from sta.paper.settings import random, setting_of, sta
 
+UNPAIRED = (  # 100 sqrt(0.85 * 0.15 / 19881) = 0.2532
+    'Unpaired, one top-1 on Kinetics-400 (19,881 videos, about 85 %) has a standard error of 0.25 '
+    'points: without pairing, a drop of 0.2 means nothing.'
+)
 VIT_S = setting_of('ViT-S', 'k400')
 ROW = SummaryRow('sta-64', 'sta', 672, (1056, 800, 672), 28.8, 432.0, 49.4, 78.05, 93.5, -0.7, 9.0)
 
@@ -37,7 +41,7 @@ def test_an_accuracy_beside_the_published_one(nothing: Inputs) -> None:
         ['c0, paper', 'c0, ours', 'diff'],
         [['78.1'], ['78.05'], ['-0.05']],
     )
-    assert table.notes() == ['vit_s_k400_5x3: 9 videos']
+    assert table.notes() == [UNPAIRED, 'vit_s_k400_5x3: 9 videos']
     top5 = fill(table_of(Cell(None, 'top5', experiment)), findings, nothing)
     assert shown(top5) == (['c0, ours'], [['93.50']])
 
@@ -64,6 +68,7 @@ def test_what_is_missing_is_marked_and_numbered(nothing: Inputs) -> None:
         '[3] needs --throughput',
         '[4] needs K400 + vit_s_k400.pth + Eq. 6',
         '[5] needs training',
+        UNPAIRED,
     ]
 
 
@@ -103,9 +108,18 @@ def test_statistics_are_shown_where_there_are_any(nothing: Inputs) -> None:
     row = replace(ROW, top1_change_low=-1.25, top1_change_high=-0.1, p_value=0.0123)
     cells = (Cell(78.1, 'top1', experiment), Cell(None, 'top5', experiment))
     table = fill(table_of(*cells), Findings(accuracies={experiment: row}), nothing)
-    line = 'ViT-S, sta-64: top-1 change -0.70 [-1.25, -0.10], p = 0.0123'
-    assert table.statistics() == [line]
-    assert line in table.notes()
+    line = 'ViT-S, c0: -0.70 [-1.25, -0.10], p = 0.012'
+    assert table.statistics() == [STATISTICS_NOTE, line]
+    assert table.notes() == [UNPAIRED, STATISTICS_NOTE, line]
+    whole = replace(row, pruner='', name='unpruned')
+    unpruned = fill(table_of(*cells), Findings(accuracies={experiment: whole}), nothing)
+    assert unpruned.statistics() == []  # against itself
+
+
+def test_tables_without_an_accuracy_on_kinetics_say_nothing_of_it(nothing: Inputs) -> None:
+    ssv2 = Cell(66.8, 'top1', sta(setting_of('ViT-S', 'ssv2'), 0))
+    for cells in ((ssv2,), (Cell(80.7),), (Cell(None, 'top1', sta(VIT_S, 0)),)):
+        assert fill(table_of(*cells), Findings(), nothing).unpaired() == []
 
 
 def test_no_negative_zero() -> None:

@@ -8,11 +8,13 @@ import json
 import re
 
 import pytest
+from rich.console import Console
 
 from sta.paper.files import environment, write_tables
 from sta.paper.latex import escape, latex_table
 from sta.paper.results import FilledTable
-from sta.paper.texts import csv_text, json_text, latex_text, markdown_text
+from sta.paper.texts import csv_text, json_text, latex_text, markdown_text, screen_table
+from sta.report import print_table
 
 FACTS = environment('python tools/reproduce.py --out "a_b" 100%')
 
@@ -74,6 +76,7 @@ def test_latex_is_well_formed(filled: dict[str, FilledTable], name: str) -> None
     assert len(rows) == 1 + len(filled[name].table.rows)
     [letters] = re.findall(r'begin{tabular}{(\w+)}', body)
     assert {len(re.findall(r'(?<!\\)&', row)) for row in rows} == {len(letters) - 1}
+    body = re.sub(r'\$[+-][\d.]+\$', '', body)  # with a minus sign, not a hyphen
     unescaped = re.sub(r'\\.', '', body.replace(r'!{}{%', '')).replace(r'{%', '{')
     assert not re.search('[%#$_]', re.sub(r'&|\[.*?\]', '', unescaped))
 
@@ -92,6 +95,29 @@ def test_a_mark_is_not_taken_for_an_option_of_a_line_break() -> None:
     )
     assert '{[1]} & {*} \\\\' in text and 'x & 2 \\\\' in text
     assert text.startswith('% x y\n')
+
+
+def test_differences_have_minus_signs(filled: dict[str, FilledTable]) -> None:
+    text = latex_text(filled['table2'], FACTS)
+    assert 'ViT-S r=0 & 57 & 56.95 & $-0.05$ & 78.8' in text
+    assert 'ViT-L r=64 & 308 & 308.74 & $+0.74$ & 85.0' in text
+    assert 'table6d & -' not in text and '& - &' in latex_text(filled['table6d'], FACTS)
+
+
+def test_the_screen_breaks_headings_not_numbers(filled: dict[str, FilledTable]) -> None:
+    table = screen_table(filled['table3'])
+    assert [str(column.header).split('\n') for column in table.columns][:4] == [
+        ['', 'model'],
+        ['GFLOPs', '/view', 'paper'],
+        ['GFLOPs', '/view', 'ours'],
+        ['', 'diff'],
+    ]
+    file = io.StringIO()
+    print_table(table, Console(file=file, width=100))
+    printed = file.getvalue()
+    assert 'VideoSwin-S' in printed and printed.count('r1=256') == 3
+    for row in filled['table3'].cells:
+        assert f' {row[0].ours:.2f} ' in printed
 
 
 def test_every_table_is_written(filled: dict[str, FilledTable], tmp_path) -> None:

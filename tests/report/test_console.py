@@ -13,6 +13,7 @@ from sta.evaluation import EvaluationResult, summarise
 from sta.pruning import Variant
 from sta.report import cost_table, print_accuracy_table, print_table
 from sta.report.columns import COLUMNS
+from sta.report.console import table_of_texts
 
 from .example import cost, result, with_seeds
 
@@ -159,3 +160,15 @@ def test_draws_are_shown_as_their_mean_and_their_spread() -> None:
 
 def test_without_draws_no_spread_is_spoken_of() -> None:
     assert 'seeds' not in printed(result(), 80)
+
+
+def test_a_table_too_wide_for_the_screen_keeps_every_column() -> None:
+    """rich narrows columns until they are gone: then the lines are longer than the screen."""
+    names = ['VideoSwin-B r1=256']
+    cells = [[f'{100 + i}.25'] for i in range(14)] + [['8448 1600 272']]
+    table = table_of_texts('model', names, [f'GFLOPs\n{i}' for i in range(15)], cells, '', '')
+    file = io.StringIO()
+    print_table(table, Console(file=file, width=80))
+    words = file.getvalue().split()
+    assert [word for word in words if word.endswith('.25')] == [cell for [cell] in cells[:14]]
+    assert {'VideoSwin-B', 'r1=256', '8448', '1600', '272', 'model'} <= set(words)

@@ -11,11 +11,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from sta.evaluation import SummaryRow, summarise
+from sta.evaluation import SummaryRow, shown_rows, summarise
 from sta.report import plot_accuracy_vs_gflops, save_figure
-from sta.report.plot import COLOURS
+from sta.report.plot import COLOURS, plot_accuracy_vs_throughput
+from sta.report.styles import family_styles
 
-from .example import result
+from .example import result, with_seeds
 
 
 def plot(rows: list[SummaryRow] | None = None, title: str = '') -> Figure:
@@ -26,6 +27,10 @@ def plot(rows: list[SummaryRow] | None = None, title: str = '') -> Figure:
 def lines_of(figure: Figure) -> dict[str, matplotlib.lines.Line2D]:
     lines = figure.axes[0].get_lines()
     return {line.get_label(): line for line in lines if not line.get_label().startswith('_')}
+
+
+def note_of(figure: Figure) -> str:
+    return figure.legends[0].get_title().get_text()
 
 
 def test_one_line_per_family_with_its_points() -> None:
@@ -55,6 +60,33 @@ def test_ten_families_are_all_different() -> None:
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 10
 
 
+@pytest.mark.parametrize('speed', [float('nan'), float('inf'), 0.0])
+def test_unknown_speeds_are_left_out(speed, tmp_path) -> None:
+    first, *rows = summarise(result())
+    unknown = dataclasses.replace(first, clips_per_s=speed)
+    figure = plot_accuracy_vs_throughput([unknown, *rows], num_videos=300, hardware='h')
+    assert list(lines_of(figure)) == ['sta', 'random', 'tome']
+    nothing = plot_accuracy_vs_throughput([unknown], num_videos=300, hardware='h')
+    assert not lines_of(nothing)
+    save_figure(nothing, tmp_path, 'nothing')
+
+
+def test_speeds_that_turn_back_have_bars_for_a_band() -> None:
+    """A pruner whose larger drop happened to be slower: a band would cross itself."""
+    rows = [row for row in summarise(result()) if row.pruner in ('', 'sta')]
+    noisy = [
+        dataclasses.replace(row, clips_per_s=speed)
+        for row, speed in zip(rows, (5.0, 9.0, 7.0, 8.0), strict=True)
+    ]
+    figure = plot_accuracy_vs_throughput(noisy, num_videos=300, hardware='h')
+    [bars] = figure.axes[0].collections
+    ends = {float(line[0, 0]): line[:, 1].tolist() for line in bars.get_segments()}
+    for row in noisy[1:]:
+        low, high = row.top1_change_low, row.top1_change_high
+        whole = rows[0].top1_percent
+        assert ends[row.clips_per_s] == pytest.approx([whole + low, whole + high])
+
+
 def test_the_unpruned_point_and_its_dashed_line() -> None:
     figure = plot()
     unpruned = summarise(result())[0]
@@ -75,7 +107,8 @@ def test_bands_are_the_paired_intervals_around_the_unpruned_accuracy() -> None:
         assert at.min() == pytest.approx(rows[0].top1_percent + row.top1_change_low)
         assert at.max() == pytest.approx(rows[0].top1_percent + row.top1_change_high)
     assert len(figure.axes[0].collections) == 3
-    assert '95 % interval' in figure.get_supxlabel() and '300 videos' in figure.get_supxlabel()
+    note = note_of(figure)
+    assert '95 % interval' in note and 'paired over 300 videos' in note
 
 
 def test_without_an_unpruned_variant_there_are_no_bands() -> None:
@@ -84,14 +117,77 @@ def test_without_an_unpruned_variant_there_are_no_bands() -> None:
 
 def test_one_schedule_alone_has_a_bar() -> None:
     rows = summarise(result(drops=(32,)))
-    assert len(plot(rows[:2]).axes[0].collections) == 2
+    [bar] = plot(rows[:2]).axes[0].collections
+    ends = [rows[0].top1_percent + rows[1].top1_change_low]
+    ends.append(rows[0].top1_percent + rows[1].top1_change_high)
+    assert list(bar.get_paths()[0].vertices[:, 1]) == pytest.approx(ends)
 
 
-def test_eight_families_get_two_columns_in_the_legend() -> None:
-    row = summarise(result())[1]
-    rows = [dataclasses.replace(row, name=f'p{i}-32', pruner=f'p{i}') for i in range(8)]
-    assert plot(rows).axes[0].get_legend()._ncols == 2
-    assert plot().axes[0].get_legend()._ncols == 1
+def families(count: int, name: str = 'p{}') -> list[SummaryRow]:
+    """No pruning, and as many families of one point."""
+    unpruned, row = summarise(result())[:2]
+    return [unpruned] + [
+        dataclasses.replace(row, name=f'p{i}-32', pruner=name.format(i), top1_percent=50.0 + i)
+        for i in range(count)
+    ]
+
+
+def test_sixty_families_differ_in_more_than_colour() -> None:
+    styles = family_styles(f'p{i}' for i in range(60))
+    assert len(set(styles.values())) == 60
+    assert len({(style.marker, style.line) for style in styles.values()}) >= 36
+    assert [styles[f'p{i}'].line for i in (0, 5, 6, 12, 18)] == ['-', '-', '--', '-.', ':']
+
+
+@pytest.mark.parametrize('count', [1, 9, 59])
+def test_the_legend_is_below_the_plot_and_inside_of_the_picture(count) -> None:
+    figure = plot(families(count))
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+    assert legend.y0 >= 0 and legend.y1 < figure.axes[0].get_window_extent().y0
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ['no pruning', *(f'p{i}' for i in range(count))]
+    # The plot keeps its size, however many families there are.
+    assert figure.axes[0].get_window_extent().height == pytest.approx(580, abs=40)
+
+
+def test_long_names_are_broken_and_nothing_of_them_is_lost() -> None:
+    name = 'sta[similarity=value,first_frame=grid,score=temporal,order=FBF,number={}]' + 70 * 'x'
+    figure = plot(families(3, name))
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+    found = figure.legends[0].get_texts()[2].get_text()
+    assert found.split('\n')[0].endswith('score=temporal,')
+    assert ''.join(found.split()) == name.format(1)
+
+
+def test_a_mean_over_seeds_has_a_band_of_their_spread() -> None:
+    rows = shown_rows(summarise(with_seeds()))
+    rows.append(dataclasses.replace(rows[1], gflops_per_view=90.0, label='64', top1_spread=2.0))
+    figure = plot(rows)
+    interval, spread = (band.get_paths()[0].vertices for band in figure.axes[0].collections)
+    for row in rows[1:]:
+        at = spread[np.isclose(spread[:, 0], row.gflops_per_view), 1]
+        assert at.min() == pytest.approx(row.top1_percent - row.top1_spread)
+        assert at.max() == pytest.approx(row.top1_percent + row.top1_spread)
+        assert np.isclose(interval[:, 1], rows[0].top1_percent + row.top1_change_low).any()
+    assert 'standard deviation over the seeds' in note_of(figure)
+    assert 'standard deviation' not in note_of(plot())
+
+
+def test_speed_has_the_same_points_in_the_same_styles() -> None:
+    rows = summarise(result())
+    figure = plot_accuracy_vs_throughput(rows, num_videos=300, hardware='Some GPU')
+    assert 'Some GPU' in figure.axes[0].get_xlabel()
+    cost, speed = lines_of(plot()), lines_of(figure)
+    for family in ('sta', 'random', 'tome'):
+        own = sorted((r for r in rows if r.pruner == family), key=lambda row: row.gflops_per_view)
+        assert list(speed[family].get_xdata()) == [row.clips_per_s for row in own]
+        assert list(speed[family].get_ydata()) == [row.top1_percent for row in own]
+        assert speed[family].get_color() == cost[family].get_color()
+        assert speed[family].get_marker() == cost[family].get_marker()
 
 
 def test_each_schedule_is_named_once_above_its_highest_point() -> None:

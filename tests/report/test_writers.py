@@ -17,6 +17,7 @@ from sta.pruning import PruningSchedule, Variant
 from sta.report import read_scores, write_results
 from sta.report.atomic import replacing
 from sta.report.columns import COLUMNS, footer
+from sta.report.commit import commit_of
 
 from .example import result, with_seeds
 
@@ -69,11 +70,14 @@ def test_json_says_how_the_numbers_were_made(tmp_path) -> None:
     assert {'sta', 'python', 'torch', 'numpy', 'mmaction2', 'mmengine', 'decord'} <= set(versions)
     assert versions['numpy'] == np.__version__
     age = datetime.now(timezone.utc) - datetime.fromisoformat(made.pop('time_utc'))
+    assert made.pop('commit') == commit_of()
     assert timedelta(seconds=-2) < age < timedelta(minutes=2)
     assert made == {
         'command': 'python tools/test.py c.py w.pth',
         'config': 'c.py',
         'checkpoint': 'w.pth',
+        'annotations': None,
+        'fingerprint': {},
         'num_videos': 300,
         'classes': None,
         'num_listed': 300,
@@ -85,6 +89,26 @@ def test_json_says_how_the_numbers_were_made(tmp_path) -> None:
         'wall_s': 123.456,
         'wait_share': 0.0789,
     }
+
+
+def test_the_data_are_named_where_they_are_known(tmp_path) -> None:
+    digests = {'weights': 'aa', 'videos': '0123456789abcdef'}
+    paths = write_results(
+        result(),
+        tmp_path,
+        command='c',
+        config='c.py',
+        checkpoint='w',
+        annotations='data/val.txt',
+        fingerprint=digests,
+    )
+    made = read_json(paths['results.json'])['environment']
+    assert (made['annotations'], made['fingerprint']) == ('data/val.txt', digests)
+    text = paths['results.md'].read_text(encoding='utf-8')
+    said = 'Data: 300 of 300 videos of `data/val.txt`, fingerprint 0123456789abcdef.'
+    assert said in text
+    assert f'commit {commit_of() or "unknown"};' in text
+    assert 'Data:' not in write(result(), tmp_path)['results.md'].read_text(encoding='utf-8')
 
 
 def test_json_holds_the_settings_of_every_variant(tmp_path) -> None:

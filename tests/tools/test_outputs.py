@@ -20,6 +20,8 @@ from .tiny import NUM_VIDEOS, Tiny, run_tool
 FILES = {
     'accuracy_vs_gflops.png',
     'accuracy_vs_gflops.svg',
+    'accuracy_vs_throughput.png',
+    'accuracy_vs_throughput.svg',
     'classes.csv',
     'report.html',
     'results.csv',

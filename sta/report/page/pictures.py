@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sta.evaluation import SummaryRow
-
-from ..plot import COLOURS, DPI, FONT, MARKERS, SIZE_INCHES
+WHERE_NUMBERS = 'its numbers stand in the tables of this page'
+DARK_TEXT, DARK_GROUND = (230, 237, 243), (13, 17, 23)  # as in template.html
 
 
 class Picture(NamedTuple):
@@ -41,48 +38,34 @@ def inline_svg(figure: Figure, description: str) -> str:
     mark = re.sub(r'\W', '', description)[:24]
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{mark}-\1"', svg)
     svg = re.sub(r'(href="|url\()#', rf'\1#{mark}-', svg)
-    label = f'<svg role="img" aria-label="{description}" style="width:100%;height:auto"'
+    svg = _themed(svg)
+    # Black is what a shape is filled with where matplotlib says nothing.
+    style = 'width:100%;height:auto;fill:var(--grey-00, #000000)'
+    label = f'<svg role="img" aria-label="{description}; {WHERE_NUMBERS}" style="{style}"'
     return svg.replace('<svg', label, 1)
+
+
+def _themed(svg: str) -> str:
+    """Greys as variables of the page, which turns them over where the reader prefers it dark."""
+    return re.sub(r'#([0-9a-f]{2})\1\1\b', r'var(--grey-\1, #\1\1\1)', svg)
+
+
+def grey_variables(markup: str) -> str:
+    """Declarations for a dark page of all greys that themed pictures use: white becomes its ground.
+
+    The lightness is turned over between the page's dark ground and its text.
+    """
+    names = sorted(set(re.findall(r'var\(--grey-([0-9a-f]{2})', markup)))
+    return ' '.join(f'--grey-{name}: {_dark(int(name, 16))};' for name in names)
+
+
+def _dark(grey: int) -> str:
+    share = grey / 255
+    ends = zip(DARK_TEXT, DARK_GROUND, strict=True)
+    return '#' + ''.join(f'{round(text + share * (ground - text)):02x}' for text, ground in ends)
 
 
 def inline_png(path: Path, description: str) -> str:
     """A PNG file as an image element."""
     data = base64.b64encode(path.read_bytes()).decode('ascii')
     return f'<img alt="{description}" src="data:image/png;base64,{data}">'
-
-
-def plot_accuracy_vs_throughput(rows: Sequence[SummaryRow], *, hardware: str) -> Figure:
-    """Top-1 over views per second of the model alone: a line per pruner, a star for no pruning.
-
-    Args:
-        rows: see :func:`sta.evaluation.summarise`.
-        hardware: on which the speeds were measured.
-    """
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    families = list(dict.fromkeys(row.pruner for row in rows))
-    numbers = {family: i for i, family in enumerate(filter(None, families))}
-    for family in families:
-        own = sorted((row for row in rows if row.pruner == family), key=lambda r: r.clips_per_s)
-        number = numbers.get(family, 0)
-        axes.plot(
-            [row.clips_per_s for row in own],
-            [row.top1_percent for row in own],
-            label=family or 'no pruning',
-            color=COLOURS[number % len(COLOURS)] if family else 'black',
-            marker=MARKERS[number % len(MARKERS)] if family else '*',
-            linestyle='-' if family else 'none',
-            markersize=7 if family else 13,
-            markeredgecolor='white',
-            linewidth=1.8,
-        )
-    axes.set_xlabel(f'views per second ({hardware})', fontsize=FONT + 1)
-    axes.set_ylabel('top-1 accuracy (%)', fontsize=FONT + 1)
-    axes.tick_params(labelsize=FONT)
-    axes.margins(x=0.06, y=0.12)
-    axes.grid(color='0.9', linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(loc='best', fontsize=FONT, framealpha=0.9, edgecolor='0.9')
-    return figure

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -15,28 +14,25 @@ from sta.evaluation import compare_classes, shown_rows
 
 from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
-from ..columns import COLUMNS
-from ..plot import plot_accuracy_vs_gflops
+from ..columns import unpaired_on_k400
+from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
 from ..results_folder import choose_pair, read_run
 from .evaluation import Evaluation, read_evaluation
-from .pictures import Picture, inline_png, inline_svg, plot_accuracy_vs_throughput
+from .examples import read_examples
+from .pictures import Picture, grey_variables, inline_png, inline_svg
+from .tables import classes_table, data_facts, flat_facts, results_table
 
 PAGE = 'report.html'
+# The rest of what results.json says of the environment is a table of its own.
+SHOWN_APART = (
+    'command',
+    'annotations',
+    'fingerprint',
+    'num_videos',
+    'num_listed',
+    'views_per_video',
+)
 MOST_LEFT_OUT = 200
-
-
-class Table(NamedTuple):
-    """A table that can be sorted.
-
-    Attributes:
-        caption: above it.
-        heads: of the columns.
-        lines: a row name and texts of numbers each.
-    """
-
-    caption: str
-    heads: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
 
 
 def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
@@ -57,19 +53,26 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
     found = read_evaluation(folder)
     template = (resources.files(__package__) / 'template.html').read_text('utf-8')
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    plots = _plots(found, folder)
+    examples, examples_note = read_examples(folder)
     page = environment.from_string(template).render(
         title=Path(str(found.facts['config'])).stem,
         facts=found.facts,
         summary=summary_of(found),
         results=results_table(found),
         note=found.note,
-        plots=_plots(found, folder),
-        examples=[_example(path) for path in pictures],
+        unpaired=unpaired_on_k400(),
+        plots=plots,
+        greys=grey_variables(''.join(plot.markup for plot in plots)),
+        examples=examples,
+        examples_note=examples_note,
+        pictures=[_picture(path) for path in pictures],
         classes=classes_table(folder / 'classes.csv'),
         left_out=found.left_out[:MOST_LEFT_OUT],
         num_left_out=len(found.left_out),
-        settings=_flat({s['name']: _without_name(s) for s in found.settings}),
-        environment=_flat({k: v for k, v in found.facts.items() if k != 'command'}),
+        settings=flat_facts({s['name']: _without_name(s) for s in found.settings}),
+        data=data_facts(found),
+        environment=flat_facts({k: v for k, v in found.facts.items() if k not in SHOWN_APART}),
     )
     write_text(folder / PAGE, page + '\n')
     return folder / PAGE
@@ -80,38 +83,21 @@ def summary_of(found: Evaluation) -> str:
     unpruned = next((row for row in found.rows if not row.pruner), None)
     close = [
         row
-        for row in found.rows
+        for row in shown_rows(found.rows)
         if row.pruner and row.top1_change is not None and row.top1_change > -1.0
     ]
     if unpruned is None or not close:
         return ''
     best = max(close, key=lambda row: row.reduction_percent)
+    interval = ''
+    if best.top1_change_low is not None:
+        interval = f', 95 % interval {best.top1_change_low:+.2f} to {best.top1_change_high:+.2f}'
     return (
         f'{best.name} saves {best.reduction_percent:.1f} % of the GFLOPs at '
         f'{best.top1_percent:.2f} % top-1, {best.top1_change:+.2f} points against no pruning '
-        f'({unpruned.top1_percent:.2f} %): the largest saving among the variants that lose less '
-        f'than a point.'
+        f'({unpruned.top1_percent:.2f} %{interval}): the largest saving among the '
+        f'variants that lose less than a point.'
     )
-
-
-def results_table(found: Evaluation) -> Table:
-    """The table of the screen."""
-    rows = shown_rows(found.rows)
-    cells = [column.cells(rows) for column in COLUMNS]
-    names = [row.name for row in rows]
-    heads = ('variant', *(column.heading for column in COLUMNS))
-    return Table('Accuracy and cost', heads, tuple(zip(names, *cells, strict=True)))
-
-
-def classes_table(path: Path) -> Table | None:
-    """Top-1 of every class; None where there is no classes.csv."""
-    if not path.is_file():
-        return None
-    with path.open(encoding='utf-8', newline='') as file:
-        heads, *lines = csv.reader(file)
-    shown = [(name, videos, *map(_one_decimal, cells)) for _, name, videos, *cells in lines]
-    variants = (head.partition(':')[2] for head in heads[3:])
-    return Table('Top-1 by class (%)', ('class', 'videos', *variants), tuple(shown))
 
 
 def _plots(found: Evaluation, folder: Path) -> list[Picture]:
@@ -119,7 +105,9 @@ def _plots(found: Evaluation, folder: Path) -> list[Picture]:
     plots = [_plot(figure, 'Accuracy against GFLOPs')]
     if all(row.clips_per_s > 0 for row in found.rows):
         speed = plot_accuracy_vs_throughput(
-            shown_rows(found.rows), hardware=str(found.facts['hardware'])
+            shown_rows(found.rows),
+            num_videos=found.facts['num_videos'],
+            hardware=str(found.facts['hardware']),
         )
         plots.append(_plot(speed, 'Accuracy against throughput of the model alone'))
     run = read_run(folder)
@@ -141,7 +129,7 @@ def _plot(figure: Any, caption: str) -> Picture:
     return Picture(inline_svg(figure, caption), caption)
 
 
-def _example(path: Path) -> Picture:
+def _picture(path: Path) -> Picture:
     return Picture(inline_png(path, escape(path.stem)), path.stem)
 
 
@@ -151,21 +139,5 @@ def _class_names(path: Path, num_classes: int) -> tuple[str, ...]:
     return names if len(names) == num_classes else numbered_names(num_classes)
 
 
-def _one_decimal(cell: str) -> str:
-    return f'{float(cell):.1f}' if cell else 'n/a'
-
-
 def _without_name(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != 'name'}
-
-
-def _flat(facts: dict[str, Any], before: str = '') -> list[tuple[str, str]]:
-    """Nested facts as lines: 'versions, torch' and its value."""
-    lines: list[tuple[str, str]] = []
-    for key, value in facts.items():
-        name = f'{before}{key}'.replace('_', ' ')
-        if isinstance(value, dict) and value:
-            lines += _flat(value, f'{name}, ')
-        elif value is not None:
-            lines.append((name, f'{value:.3g}' if isinstance(value, float) else str(value)))
-    return lines

@@ -18,6 +18,7 @@ from sta.pruning import Variant
 from sta.report import write_results
 from sta.report.classes import write_classes
 from sta.report.columns import COLUMNS
+from sta.report.commit import commit_of
 from sta.report.page import write_page
 from sta.report.page.evaluation import read_evaluation
 from sta.report.page.write import summary_of
@@ -126,6 +127,11 @@ def test_the_summary_names_the_largest_saving_within_a_point(tmp_path: Path) -> 
     )
     assert summary_of(read._replace(rows=rows)).startswith('b saves 40.0 % of the GFLOPs')
     assert summary_of(read._replace(rows=rows[:1])) == ''
+    interval = f'{row.top1_change_low:+.2f} to {row.top1_change_high:+.2f}'
+    assert f'(80.00 %, 95 % interval {interval})' in summary_of(read._replace(rows=rows))
+    mean = dataclasses.replace(rows[1], name='a (2 seeds)', averages=('b',))
+    luckiest = read._replace(rows=(rows[0], mean, rows[2]))
+    assert summary_of(luckiest).startswith('a (2 seeds) saves')  # not its best draw
     assert summary_of(read._replace(rows=rows[2:])) == ''
 
 
@@ -134,6 +140,53 @@ def test_pictures_are_put_inside(tmp_path: Path) -> None:
     picture.write_bytes(b'\x89PNG not really')
     page = write_page(evaluated(tmp_path, result()), pictures=[picture]).read_text('utf-8')
     assert 'alt="a clip" src="data:image/png;base64,iVBORyBub3QgcmVhbGx5"' in page
+
+
+def test_the_data_stand_on_the_page(tmp_path: Path) -> None:
+    found = result()
+    write_results(
+        found,
+        tmp_path,
+        command='python tools/test.py c.py',
+        config='c.py',
+        checkpoint='w',
+        annotations='data/val.txt',
+        fingerprint={'videos': '0123456789abcdef'},
+    )
+    cells = [cell.strip() for cell in Cells(write_page(tmp_path).read_text('utf-8')).cells]
+    for name, value in (
+        ('annotation file', 'data/val.txt'),
+        ('videos', '300 of 300'),
+        ('fingerprint of videos', '0123456789abcdef'),
+        ('commit', commit_of() or 'unknown'),
+    ):
+        if (name, value) != ('commit', 'unknown'):
+            assert cells[cells.index(name) + 1] == value
+
+
+def test_results_of_an_older_version_have_a_page_too(tmp_path: Path) -> None:
+    path = evaluated(tmp_path, result()) / 'results.json'
+    found = json.loads(path.read_text())
+    for name in ('annotations', 'fingerprint', 'commit', 'num_listed'):
+        del found['environment'][name]
+    path.write_text(json.dumps(found))
+    cells = Cells(write_page(tmp_path).read_text('utf-8')).cells
+    assert cells[cells.index('annotation file') + 1] == 'not recorded'
+
+
+def test_why_changes_are_paired_is_said(tmp_path: Path) -> None:
+    page = write_page(evaluated(tmp_path, result())).read_text('utf-8')
+    assert 'Kinetics-400 (19,881 videos, about 85 %) has a standard error of 0.25 points' in page
+
+
+def test_greys_are_turned_over_in_the_dark(tmp_path: Path) -> None:
+    """White becomes the page's ground, black its text; colours stay."""
+    page = write_page(evaluated(tmp_path, result())).read_text('utf-8')
+    assert '--grey-ff: #0d1117;' in page and '--grey-00: #e6edf3;' in page
+    used = set(re.findall(r'var\(--grey-(..), #\1\1\1\)', page))
+    assert {'00', 'ff', 'e6'} <= used == set(re.findall(r'--grey-(..): #', page))
+    assert not re.search(r'(?:fill|stroke): #(..)\1\1\b', page)
+    assert 'fill: #0072b2' in page
 
 
 @pytest.mark.parametrize(

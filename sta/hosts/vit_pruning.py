@@ -1,0 +1,161 @@
+"""Token pruning hung into a vision transformer of somebody else's by forward hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sta.pruning import PruningSchedule
+
+from . import vit_hooks
+from .anatomy import Anatomy, Size, head_mean, submodule
+from .errors import HostModelError
+from .variant import check_stages, usable_pruner
+from .vit_pass import CurrentPass, ForwardPass, first_context
+
+
+class ViTPruning:
+    """A schedule and a pruner for one host, and the hooks that carry them out.
+
+    The hooks are methods of this object, so a pickled or copied model carries its own. Parameters,
+    buffers, modules and classes of the host stay as they are.
+
+    Args:
+        host: the model.
+        anatomy: where it keeps what.
+        schedule: see :meth:`sta.pruning.PruningSchedule.parse`.
+        pruner: settings, a pruner, or None for STAPruner.
+
+    Attributes:
+        kept: (B, L_i) int64 per stage of the last forward pass, each into the input of its stage;
+            None before the first.
+
+    Raises:
+        HostModelError: the model cannot be pruned from outside.
+        ScheduleError: it cannot hold the schedule.
+    """
+
+    def __init__(self, host: nn.Module, anatomy: Anatomy, *, schedule: Any, pruner: Any) -> None:
+        anatomy.check(host)
+        anatomy.check_structure(host)
+        self.anatomy = anatomy
+        self.depth = len(anatomy.blocks(host))
+        self.grid = anatomy.grid_of_model(host)
+        self.pruner = usable_pruner(pruner, type(host).__name__)
+        self.schedule = self._parse(schedule, self.grid)
+        check_stages(self.pruner, self.schedule)
+        self._check_checkpointing(host)
+        self.kept: list[Tensor] | None = None
+        self._current = CurrentPass()
+        self._handles: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, 'kept': None}
+
+    def attach(self, host: nn.Module) -> None:
+        """Hang the hooks into the host."""
+        anatomy, handles = self.anatomy, self._handles
+        if anatomy.join_path is not None:
+            join = submodule(host, anatomy.join_path)
+            handles.append(join.register_forward_hook(vit_hooks.Join(self)))
+        if not self.schedule.stages:
+            return
+        handles.append(host.register_forward_pre_hook(vit_hooks.Prepare(self)))
+        embedding = submodule(host, anatomy.embedding_path)
+        begin = vit_hooks.Begin(self)
+        handles.append(embedding.register_forward_pre_hook(begin, with_kwargs=True))
+        source = anatomy.ffn_path if self.pruner.similarity == 'ffn' else anatomy.norm_path
+        blocks = anatomy.blocks(host)
+        for stage in self.schedule.stages:
+            block = blocks[stage.after_block]
+            if self.pruner.similarity is not None:
+                remember = vit_hooks.Remember(self)
+                handles.append(submodule(block, source).register_forward_hook(remember))
+            # Before hooks that are there already: they are to see what the next block will.
+            hook = vit_hooks.Prune(self, stage.after_block)
+            handles.append(block.register_forward_hook(hook, prepend=True))
+        handles.append(host.register_forward_hook(vit_hooks.End(self), always_call=True))
+
+    def detach(self, host: nn.Module) -> None:
+        """Take the hooks out again; the host is what it was."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _parse(self, schedule: Any, grid: Size) -> PruningSchedule:
+        frames, rows, columns = grid
+        return PruningSchedule.parse(
+            schedule,
+            depth=self.depth,
+            num_frames_tokens=frames,
+            tokens_per_frame=rows * columns,
+        )
+
+    def _check_checkpointing(self, host: nn.Module) -> None:
+        if host.training and self.anatomy.checkpointed(host):
+            raise HostModelError(
+                'gradient checkpointing runs blocks twice in training, the second time without '
+                'what pruning needs to know: switch it off, or call model.eval()'
+            )
+
+    def prepare(self, host: nn.Module) -> None:
+        """Before the host runs."""
+        self._current.end()
+        self._check_checkpointing(host)
+
+    def begin(self, embedding: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the embedding runs."""
+        clip = self.anatomy.clip(args, kwargs)
+        grid = self.anatomy.grid(embedding, clip)
+        schedule = self.schedule if grid == self.grid else self._parse(self.schedule, grid)
+        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
+        context = first_context(grid, clip, draws=self.pruner.draws)
+        passing = ForwardPass(stages, context)
+        self._current.begin(passing)
+        self.kept = passing.kept
+
+    def remember(self, features: Tensor) -> None:
+        """Keep what the running block compares tokens by, (B, L, .)."""
+        passing = self._current.passing
+        if passing is not None:
+            passing.features = features.detach()
+
+    def prune(self, number: int, block: nn.Module, output: Any) -> Any:
+        """Replace what block ``number`` puts out, tokens (B, L, C) or a tuple that starts so."""
+        passing = self._current.passing
+        if passing is None or (passing.features is None and self.pruner.similarity is not None):
+            raise HostModelError(
+                f'block {number} drops tokens, but runs outside a forward pass of the whole model '
+                f'(or torch.compile broke its graph in between): call sta.remove(model) first'
+            )
+        tokens = output[0] if isinstance(output, tuple) else output
+        self._check_tokens(tokens, passing)
+        index, stage = passing.stages[number]
+        features, passing.features = passing.features, None
+        if not stage.num_drop:
+            everything = torch.arange(tokens.shape[1], device=tokens.device)
+            passing.kept.append(everything.repeat(tokens.shape[0], 1))
+            return None
+        if self.pruner.similarity not in (None, 'ffn'):
+            projection = self.anatomy.projection(block, self.pruner.similarity)
+            features = head_mean(features, projection)
+        context = passing.context._replace(stage_index=index)
+        pruned = self.pruner(tokens, features, stage, context)
+        positions = context.positions.gather(1, pruned.kept)
+        passing.context = context._replace(positions=positions)
+        passing.kept.append(pruned.kept)
+        return (pruned.tokens, *output[1:]) if isinstance(output, tuple) else pruned.tokens
+
+    def _check_tokens(self, tokens: Tensor, passing: ForwardPass) -> None:
+        expected = passing.context.positions.shape
+        if tokens.shape[:2] != expected:
+            raise HostModelError(
+                f'expected {expected[1]} tokens in each of {expected[0]} clips, a whole grid or '
+                f'what pruning left of it, but the model has {tuple(tokens.shape[:2])}: masked or '
+                f'additional tokens have no place in it'
+            )
+
+    def end(self) -> None:
+        """After the host has run."""
+        self._current.end()
