@@ -36,7 +36,7 @@ class ClipClassifier(nn.Module):
             raise ExportError('a model with a neck cannot be exported: take the neck out')
         if drops_at_input(model.backbone.pruner):
             raise ExportError(
-                f'{type(model.backbone.pruner).__name__} keeps as many tokens as the clip asks for, '
+                f'{type(model.backbone.pruner).__name__} lets the clip say how many tokens stay, '
                 f'and an exported graph has fixed shapes: choose a pruner with a schedule, '
                 f'such as sta'
             )

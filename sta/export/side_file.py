@@ -1,4 +1,4 @@
-"""What the file beside an exported model says: what goes in, what comes out, and how it was made."""
+"""The description beside an exported model: what goes in, what comes out, how it was made."""
 
 from __future__ import annotations
 
