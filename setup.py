@@ -34,5 +34,8 @@ setup(
         'sta.report.page': ['*.html'],
     },
     install_requires=read_requirements('requirements.txt'),
-    extras_require={'dev': read_requirements('requirements-dev.txt')},
+    extras_require={
+        'dev': read_requirements('requirements-dev.txt'),
+        'export': [line for line in read_requirements('requirements-dev.txt') if 'onnx' in line],
+    },
 )

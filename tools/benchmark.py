@@ -1,13 +1,14 @@
 """Time a backbone at several schedules against itself and against mmaction2's, in one run.
 
-python tools/benchmark.py configs/sta_vit_s_k400.py --schedules 0 64 --batch-size 2 --vs mmaction2
+python tools/benchmark.py configs/sta_vit_s_k400.py --schedules 0 64 --batch-sizes 2 --vs mmaction2
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,122 +16,199 @@ import torch
 
 from sta.analysis import count_costs
 from sta.analysis.breakdown import time_by_part
-from sta.analysis.throughput import pruning_share, time_interleaved
+from sta.analysis.machine import cpu_name, describe_machine, describe_state
 from sta.engine import chosen_variants
+from sta.engine.benchmarking import (
+    MODES,
+    compiled,
+    compiling,
+    pruning_shares,
+    time_end_to_end,
+    time_forwards,
+    twins_of,
+)
+from sta.engine.clips import listed_videos, read_views
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
-from sta.engine.session import build_model, clip_shape
+from sta.engine.session import build_model, clip_shape, explained
 from sta.engine.variant_loop import PRECISIONS, describe_hardware
 from sta.models.host import host_backbone
-from sta.pruning import Variant
 from sta.report import (
     benchmark_rows,
     benchmark_table,
     breakdown_table,
+    end_to_end_table,
+    json_beside,
     print_table,
     write_benchmark,
 )
+from sta.report.commit import commit_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='e.g. configs/sta_vit_s_k400.py')
-    parser.add_argument(
-        '--schedules', nargs='+', metavar='R', help='default: test_cfg of the config'
+    add = parser.add_argument
+    add('config', help='e.g. configs/sta_vit_s_k400.py')
+    add('--schedules', nargs='+', metavar='R', help='default: test_cfg of the config')
+    add('--pruner', default='sta', metavar='NAME')
+    add('--batch-sizes', '--batch-size', nargs='+', type=int, default=[2], metavar='CLIPS')
+    add('--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips')
+    add('--device', choices=('cpu', 'cuda'), default='cpu')
+    add('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
+    add(
+        '--compile',
+        nargs='?',
+        const='default',
+        choices=MODES,
+        help='run ours through torch.compile, in one graph',
     )
-    parser.add_argument('--pruner', default='sta', metavar='NAME')
-    parser.add_argument('--batch-size', type=int, default=2, metavar='CLIPS')
-    parser.add_argument(
-        '--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips'
+    add(
+        '--clips',
+        metavar='VIDEOS',
+        help='time on real frames: a video, a folder, or a list (.txt, .csv); default: noise',
     )
-    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
-    parser.add_argument('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
-    parser.add_argument(
-        '--breakdown', action='store_true', help='also profile where the time goes (CPU only)'
+    add(
+        '--end-to-end',
+        action='store_true',
+        help="also time from the file to the scores, eagerly, on --clips or the config's list",
     )
-    parser.add_argument('--rounds', type=int, default=10)
-    parser.add_argument('--warm-up', type=int, default=2)
-    parser.add_argument(
-        '--csv', metavar='FILE', help='write the figures with hardware and versions'
-    )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add('--max-videos', type=int, default=16, help='of these; default %(default)s')
+    add('--breakdown', action='store_true', help='also profile where the time goes (CPU only)')
+    add('--rounds', type=int, default=10)
+    add('--warm-up', type=int, default=2)
+    add('--csv', metavar='FILE', help='write the figures, and a .json with all conditions beside')
+    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)
 
 
-@torch.no_grad()
-def benchmark(arguments: argparse.Namespace) -> None:
-    if min(arguments.batch_size, arguments.rounds) < 1 or arguments.warm_up < 0:
-        raise ConfigError('--batch-size and --rounds must be at least 1, --warm-up at least 0')
-    if arguments.csv and Path(arguments.csv).is_dir():
-        raise ConfigError(f'--csv {arguments.csv} is a folder, not a file')
+def check_arguments(arguments: argparse.Namespace) -> None:
+    sizes, csv = arguments.batch_sizes, arguments.csv
+    if min(*sizes, arguments.rounds, arguments.max_videos) < 1 or arguments.warm_up < 0:
+        raise ConfigError(
+            '--batch-size, --rounds and --max-videos must be at least 1, --warm-up at least 0'
+        )
+    if csv and Path(csv).is_dir():
+        raise ConfigError(f'--csv {csv} is a folder, not a file')
+    if csv and json_beside(Path(csv)) == Path(csv):
+        raise ConfigError(f'--csv {csv}: the .json is written beside it, name it .csv')
     if arguments.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: torch sees no GPU here')
-    is_cuda = arguments.device == 'cuda'
-    if arguments.breakdown and is_cuda:
+    if arguments.breakdown and arguments.device == 'cuda':
         raise ConfigError('--breakdown profiles a CPU: leave --device cuda away')
+
+
+@torch.no_grad()
+def benchmark(arguments: argparse.Namespace, command: str) -> None:
+    check_arguments(arguments)
+    started = describe_state()
     config = load_config(arguments.config, arguments.cfg_options)
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
     variants = chosen_variants(
         config.get('test_cfg', {}), schedules=arguments.schedules, pruners=[arguments.pruner]
     )
-    costs = count_costs(model, variants, shape)
-    dtype = PRECISIONS[arguments.dtype] or torch.float32
-    backbone = model.backbone.to(arguments.device, dtype)
-    clip = torch.randn(arguments.batch_size, *shape, device=arguments.device, dtype=dtype)
-
-    def forward(variant: Variant) -> Any:
-        with backbone.using(variant):
-            return backbone(clip)
-
-    contestants = {v.name: (lambda v=v: forward(v)) for v in variants}
-    if arguments.vs:
-        host = host_backbone(backbone)
-        contestants = {'mmaction2': lambda: host(clip), **contestants}
-    timings = time_interleaved(
-        contestants,
-        batch_size=arguments.batch_size,
-        rounds=arguments.rounds,
-        warm_up=arguments.warm_up,
-        is_cuda=is_cuda,
-    )
-    shares = {}
-    for variant in variants:
-        with backbone.using(variant):
-            shares[variant.name] = pruning_share(
-                backbone, lambda: backbone(clip), rounds=arguments.rounds, is_cuda=is_cuda
-            )
+    files = []
+    if arguments.clips or arguments.end_to_end:
+        files = listed_videos(config, arguments.clips, arguments.max_videos)
+    clips = torch.randn(max(arguments.batch_sizes), *shape)
+    if arguments.clips:
+        clips = read_views(config, model, files, len(clips))
+        shape = tuple(clips.shape[1:])
+    with explained(f'clips of {shape} do not suit the model'):
+        costs = count_costs(model, variants, shape)
     gflops = {v.name: cost.gflops_per_view for v, cost in zip(variants, costs, strict=True)}
-    rows = benchmark_rows(timings, gflops, shares)
-    hardware = (
-        describe_hardware()
-        if is_cuda
-        else f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
-    )
-    title = (
-        f'{Path(arguments.config).stem}, batch {arguments.batch_size}, {arguments.dtype}, '
-        f'{hardware}, torch {torch.__version__}: medians of {arguments.rounds} interleaved rounds'
-    )
-    print_table(benchmark_table(rows, title=title))
+    model.to(arguments.device)
+    rows, passes = [], []
+    if arguments.end_to_end:  # before the weights change their type: here precision is autocast
+        config.test_cfg.precision = arguments.dtype
+        timings = time_end_to_end(config, model, files, variants, rounds=arguments.rounds)
+        passes = benchmark_rows(timings, gflops, {})
+        title = f'end to end, {timings[0].batch_size} videos: {title_of(arguments)}'
+        print_table(end_to_end_table(passes, title=title))
+    dtype = PRECISIONS[arguments.dtype] or torch.float32
+    backbone = model.backbone.to(dtype)
+    clips = clips.to(arguments.device, dtype)
+    for batch_size in arguments.batch_sizes:
+        found = measure(arguments, backbone, variants, clips[:batch_size], gflops)
+        title = f'batch {batch_size}, {title_of(arguments)}'
+        print_table(benchmark_table(found, title=f'{Path(arguments.config).stem}, {title}'))
+        rows += found
     if arguments.breakdown:
-        parts = {}
-        if arguments.vs:
-            parts['mmaction2'] = time_by_part(host, lambda: host(clip), rounds=arguments.rounds)
-        for variant in variants:
-            with backbone.using(variant):
-                parts[variant.name] = time_by_part(
-                    backbone, lambda: backbone(clip), rounds=arguments.rounds
-                )
-        print_table(breakdown_table(parts))
+        print_table(breakdown_table(parts_of(arguments, backbone, variants, clips)))
     if arguments.csv:
-        write_benchmark(rows, Path(arguments.csv), title=title)
+        facts = {
+            'command': command,
+            'commit': commit_of(),
+            'clip_shape': list(shape),
+            'clips': arguments.clips or 'noise',
+            'videos': [str(file) for file in files],
+            'compile': arguments.compile,
+            'machine': describe_machine(),
+            'state_before': started,
+            'state_after': describe_state(),
+            'end_to_end': passes,
+        }
+        sizes = ', '.join(map(str, arguments.batch_sizes))
+        title = f'{Path(arguments.config).stem}, batch {sizes}, {title_of(arguments)}'
+        write_benchmark(rows, Path(arguments.csv), title=title, facts=facts)
+
+
+def measure(
+    arguments: argparse.Namespace,
+    backbone: Any,
+    variants: Sequence[Any],
+    clips: torch.Tensor,
+    gflops: dict[str, float],
+) -> list[dict[str, Any]]:
+    """Rows of one size of batch."""
+    twins = twins_of(backbone, variants)
+    ours: dict[str, Any] = compiled(twins, arguments.compile) if arguments.compile else dict(twins)
+    hosts = {'mmaction2': host_backbone(backbone)} if arguments.vs else {}
+    warm_up = max(arguments.warm_up, 1) if arguments.compile else arguments.warm_up
+    with compiling(len(variants) * len(arguments.batch_sizes)):
+        timings, peaks = time_forwards(
+            {**hosts, **ours}, clips, rounds=arguments.rounds, warm_up=warm_up
+        )
+    # A clock inside of a graph would break it.
+    shares = {} if arguments.compile else pruning_shares(twins, clips, rounds=arguments.rounds)
+    rows = benchmark_rows(timings, gflops, shares, peaks)
+    return [{**row, 'ms_rounds': list(1e3 * t.seconds)} for row, t in zip(rows, timings)]
+
+
+def parts_of(
+    arguments: argparse.Namespace, backbone: Any, variants: Sequence[Any], clips: torch.Tensor
+) -> dict[str, dict[str, float]]:
+    """Where the time goes, eagerly."""
+    models = dict(twins_of(backbone, variants))
+    if arguments.vs:
+        models = {'mmaction2': host_backbone(backbone), **models}
+    return {
+        name: time_by_part(model, lambda m=model: m(clips), rounds=arguments.rounds)
+        for name, model in models.items()
+    }
+
+
+def title_of(arguments: argparse.Namespace) -> str:
+    """The conditions in a line."""
+    hardware = f'{cpu_name()} CPU, {torch.get_num_threads()} threads'
+    parts = [
+        arguments.dtype,
+        *([f'torch.compile {arguments.compile}'] if arguments.compile else []),
+        f'frames of {arguments.clips}' if arguments.clips else 'noise',
+        describe_hardware() if arguments.device == 'cuda' else hardware,
+    ]
+    return (
+        f'{", ".join(parts)}, torch {torch.__version__}: medians of {arguments.rounds} '
+        f'interleaved rounds'
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    return run_command(lambda: benchmark(arguments))
+    command = shlex.join(['python', *(sys.argv if argv is None else ['tools/benchmark.py', *argv])])
+    return run_command(lambda: benchmark(arguments, command))
 
 
 if __name__ == '__main__':

@@ -77,7 +77,7 @@ def predict(
         precision=config.test_cfg.get('precision', 'fp32'),
         max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
     )
-    loader = _loader(config, files)
+    loader = files_loader(config, files)
     for number, batch in enumerate(
         load_batches(loader, [range(i, i + 1) for i in range(len(files))])
     ):
@@ -104,7 +104,12 @@ def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFi
         return VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
 
 
-def _loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+def files_loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+    """Loads such videos one by one, with as many workers as the config says.
+
+    Raises:
+        ConfigError, DataError: the pipeline cannot be built.
+    """
     dataset = files_dataset(config, files)
     # A single video needs no worker beside the process that decodes it.
     workers = min(config.test_dataloader.get('num_workers', 0), len(files) - 1)

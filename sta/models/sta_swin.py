@@ -394,4 +394,4 @@ def _triple(value: int | Sequence[int], name: str) -> Size:
 
 
 def _no_ids(clip: Tensor) -> Tensor:
-    return torch.zeros(len(clip), dtype=torch.int64, device=clip.device)
+    return torch.zeros(clip.shape[0], dtype=torch.int64, device=clip.device)

@@ -297,10 +297,10 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         if self.pruner.draws:
             clip_ids = clip_fingerprint(clip)
         else:
-            clip_ids = torch.zeros(len(clip), dtype=torch.int64, device=clip.device)
+            clip_ids = torch.zeros(clip.shape[0], dtype=torch.int64, device=clip.device)
         return StageContext(
             stage_index=0,
-            positions=positions.repeat(frames).expand(len(clip), -1),
+            positions=positions.repeat(frames).expand(clip.shape[0], -1),
             grid_size=(rows, columns),
             clip_ids=clip_ids,
         )

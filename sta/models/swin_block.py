@@ -103,7 +103,8 @@ class WindowAttention(nn.Module):
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, gather: WindowGather) -> Tensor:
         """(nW*B, H, N, D) each, windows first; one call for all windows that share a mask."""
         bias = self._bias(q.shape[2]).to(q.dtype)
-        batch = len(q) // len(gather.windows.positions)
+        # Not len(q), which would fix the batch size of an exported graph.
+        batch = q.shape[0] // len(gather.windows.positions)
         outs = []
         for first, last, mask in gather.windows.runs:
             run = slice(first * batch, last * batch)

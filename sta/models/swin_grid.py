@@ -65,7 +65,7 @@ def positions_in_frame(grid: Grid) -> Tensor:
     """(B, T*H*W) row * W + column of every token of a full grid."""
     frames, rows, columns = grid.size
     place = torch.arange(rows * columns, device=grid.tokens.device)
-    return place.repeat(frames).expand(len(grid.tokens), -1)
+    return place.repeat(frames).expand(grid.tokens.shape[0], -1)
 
 
 def all_positions(grid: Grid) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 Size = tuple[int, int, int]
 # What the host adds to attention between tokens that the cyclic shift made neighbours.
@@ -48,11 +49,10 @@ def clip_window(grid: Size, window: Size, shift: Size) -> tuple[Size, Size]:
     )
 
 
-@lru_cache(maxsize=64)
 def make_windows(
     grid: Size, window: Size, shift: Size, *, by_mask: bool, device: torch.device
 ) -> Windows:
-    """Lay windows over a grid as the host does.
+    """Lay windows over a grid as the host does; a constant to torch.compile and torch.export.
 
     Args:
         grid: (T, H, W).
@@ -61,6 +61,19 @@ def make_windows(
         by_mask: bring windows with equal masks together; else they are in the host's order.
         device: of the index maps.
     """
+    # torch.export runs this on tensors without values, which must not get into the cache.
+    with _disable_current_modes():
+        return _lay_windows(grid, window, shift, by_mask, device)
+
+
+# What torch.compiler.assume_constant_result does, which would import dynamo: 2 s of every start.
+make_windows._dynamo_marked_constant = True
+
+
+@lru_cache(maxsize=64)
+def _lay_windows(
+    grid: Size, window: Size, shift: Size, by_mask: bool, device: torch.device
+) -> Windows:
     window, shift = clip_window(grid, window, shift)
     padding = [ceil(g / w) * w - g for g, w in zip(grid, window, strict=True)]
     index = torch.arange(prod(grid)).reshape(grid)

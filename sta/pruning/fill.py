@@ -29,7 +29,7 @@ def nearest_kept(kept: Tensor, grid: tuple[int, int, int]) -> Tensor:
     in_frame = rearrange(kept % num_positions, 'b (t k) -> (b t) k', t=frames)
     # A key orders by distance first and flattened index second; this one means "nothing here".
     nothing = (height**2 + width**2) * num_positions
-    keys = torch.full((len(in_frame), num_positions), nothing, device=kept.device)
+    keys = torch.full((in_frame.shape[0], num_positions), nothing, device=kept.device)
     keys = keys.scatter(1, in_frame, in_frame)
     # Squared distances add up over the two axes: nearest in its row first, then over the rows.
     columns, rows = _squared_distances(width, kept.device), _squared_distances(height, kept.device)

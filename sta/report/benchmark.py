@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,15 @@ from rich.table import Table
 
 from sta.analysis.throughput import Timing
 
+from .atomic import write_text
 from .console import table_of_texts
 
 
 def benchmark_rows(
-    timings: Sequence[Timing], gflops: Mapping[str, float], shares: Mapping[str, float]
+    timings: Sequence[Timing],
+    gflops: Mapping[str, float],
+    shares: Mapping[str, float],
+    peaks: Mapping[str, float | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Figures of each contestant; speed-ups against the unpruned one and against mmaction2's.
 
@@ -23,6 +29,7 @@ def benchmark_rows(
         timings: of every contestant.
         gflops: per view, of ours.
         shares: of the forward spent in pruning stages, of ours.
+        peaks: memory of a forward in MB, where it was measured.
     """
     median = {timing.name: timing.median_s for timing in timings}
     rows = []
@@ -31,37 +38,67 @@ def benchmark_rows(
         name = timing.name
         own = median.get('unpruned')
         bound = gflops['unpruned'] / gflops[name] if {'unpruned', name} <= set(gflops) else None
+        speedup = own / timing.median_s if own else None
         rows.append(
             {
                 'name': name,
+                'batch_size': timing.batch_size,
                 'ms_median': 1e3 * timing.median_s,
                 'ms_quartile1': 1e3 * low,
                 'ms_quartile3': 1e3 * high,
                 'clips_per_s': timing.clips_per_s,
                 'gflops_per_view': gflops.get(name),
-                'speedup_vs_unpruned': own / timing.median_s if own else None,
+                'speedup_vs_unpruned': speedup,
                 'speedup_bound': bound,
+                'share_of_bound': speedup / bound if speedup and bound else None,
                 'speedup_vs_mmaction2': median['mmaction2'] / timing.median_s
                 if 'mmaction2' in median
                 else None,
                 'pruning_share': shares.get(name),
+                'peak_mb': (peaks or {}).get(name),
             }
         )
     return rows
 
 
-def write_benchmark(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Write the figures as CSV under a comment line with the conditions.
+def write_benchmark(
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    title: str,
+    facts: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write the figures as CSV under a comment line with the conditions, and as JSON beside it.
+
+    Args:
+        rows: from :func:`benchmark_rows`; lists among the values go into the JSON alone.
+        path: of the CSV; the JSON has .json in place of its ending.
+        title: the conditions in a line.
+        facts: of the JSON: machine, versions, every round, ...
+
+    Returns:
+        Both paths.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: a file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='') as file:
-        file.write(f'# {title}\n')
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    file = io.StringIO()
+    file.write(f'# {title}\n')
+    plain = [key for key, value in rows[0].items() if not isinstance(value, list)]
+    writer = csv.DictWriter(file, plain, extrasaction='ignore', lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    paths = [path, json_beside(path)]
+    write_text(paths[0], file.getvalue())
+    write_text(
+        paths[1], json.dumps({'title': title, **(facts or {}), 'rows': list(rows)}, indent=2)
+    )
+    return paths
+
+
+def json_beside(path: Path) -> Path:
+    """Where the JSON of a CSV goes."""
+    return path.with_suffix('.json')
 
 
 def benchmark_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
@@ -77,13 +114,41 @@ def benchmark_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
         'clips\n/s': [_number(row['clips_per_s'], 2) for row in rows],
         'x\nunpruned': [_number(row['speedup_vs_unpruned'], 2) for row in rows],
         'x by\nGFLOPs': [_number(row['speedup_bound'], 2) for row in rows],
+        '% of\nthat': [_number(row['share_of_bound'], 0, 100.0) for row in rows],
         'x\nmmaction2': [_number(row['speedup_vs_mmaction2'], 2) for row in rows],
         'pruning\n%': [_number(row['pruning_share'], 2, 100.0) for row in rows],
+        'peak\nMB': [_number(row['peak_mb'], 0) for row in rows],
     }
     note = (
         'x: times as fast as the one named. x by GFLOPs: what the cost promises. pruning: share of '
-        'the forward spent in pruning stages.'
+        'the forward spent in pruning stages. peak: memory beyond weights and clips.'
     )
+    return table_of_texts(
+        'variant', [row['name'] for row in rows], list(columns), list(columns.values()), title, note
+    )
+
+
+def end_to_end_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+    """Videos per second from the file to the scores.
+
+    Args:
+        rows: from :func:`benchmark_rows`, of passes over videos.
+        title: above the table.
+    """
+    columns = {
+        'ms/video\nmedian': [_number(row['ms_median'] / row['batch_size'], 1) for row in rows],
+        'ms/video\nquartiles': [
+            '-'.join(
+                f'{row[key] / row["batch_size"]:.1f}' for key in ('ms_quartile1', 'ms_quartile3')
+            )
+            for row in rows
+        ],
+        'videos\n/s': [_number(row['clips_per_s'], 2) for row in rows],
+        'x\nunpruned': [_number(row['speedup_vs_unpruned'], 2) for row in rows],
+        'x by\nGFLOPs': [_number(row['speedup_bound'], 2) for row in rows],
+        '% of\nthat': [_number(row['share_of_bound'], 0, 100.0) for row in rows],
+    }
+    note = 'From the file to the scores of all views of a video; decoding runs beside the model.'
     return table_of_texts(
         'variant', [row['name'] for row in rows], list(columns), list(columns.values()), title, note
     )

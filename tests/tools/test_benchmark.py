@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.report import benchmark_rows
 
-from .tiny import Tiny, run_tool
+from .tiny import NUM_VIDEOS, Tiny, run_tool
 
 
 def figures(path: Path) -> tuple[str, dict[str, dict[str, float | None]]]:
@@ -77,7 +79,9 @@ def test_figures_by_hand() -> None:
     assert whole['clips_per_s'] == pytest.approx(4 / 0.3)
     assert pruned['speedup_vs_unpruned'] == pytest.approx(3.0)
     assert pruned['speedup_bound'] == pytest.approx(2.0)
+    assert pruned['share_of_bound'] == pytest.approx(1.5) and whole['share_of_bound'] == 1
     assert (whole['pruning_share'], pruned['pruning_share']) == (None, 0.02)
+    assert whole['peak_mb'] is None
     assert pruned['speedup_vs_mmaction2'] is None
 
 
@@ -90,3 +94,83 @@ def test_without_the_unpruned_model_there_is_nothing_to_compare_with(
     assert 'bf16' in title and list(rows) == ['random-4']
     row = rows['random-4']
     assert row['speedup_vs_unpruned'] is None and row['speedup_bound'] is None
+
+
+def test_json_beside_the_csv_holds_every_round_and_the_conditions(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Two sizes of batch on real frames, and passes from the file to the scores."""
+    path = tmp_path / 'speed.csv'
+    arguments = ('--schedules', '0', '4', '--batch-sizes', '1', '3', '--rounds', '3')
+    arguments += ('--clips', tiny.folder / 'videos', '--end-to-end', '--max-videos', '4')
+    assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', path) == 0
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert 'end to end, 4 videos' in shown and '% of' in shown
+    found = json.loads((tmp_path / 'speed.json').read_text())
+    lines = path.read_text().splitlines()[1:]
+    assert [(row['name'], row['batch_size']) for row in csv.DictReader(lines)] == [
+        (name, size) for size in '13' for name in ('unpruned', 'sta-4')
+    ]
+    for row in found['rows']:
+        assert len(row['ms_rounds']) == 3
+        assert row['ms_median'] == pytest.approx(np.median(row['ms_rounds']))
+        assert row['peak_mb'] is None or row['peak_mb'] >= 0
+        expected = row['speedup_vs_unpruned'] / row['speedup_bound']
+        assert row['share_of_bound'] == pytest.approx(expected)
+    assert [row['name'] for row in found['end_to_end']] == ['decoding alone', 'unpruned', 'sta-4']
+    assert all(row['batch_size'] == 4 for row in found['end_to_end'])
+    assert len(found['videos']) == 4 and found['clip_shape'] == [3, 16, 32, 32]
+    assert '--batch-sizes 1 3' in found['command']
+    assert found['machine']['cores'] >= 1 and found['machine']['versions']['torch']
+    assert (
+        set(found['state_before'])
+        == set(found['state_after'])
+        == {
+            'cpu_mhz',
+            'load_1_min',
+            'gpu',
+        }
+    )
+
+
+def test_the_configs_list_is_decoded_where_no_clips_are_given(
+    tiny: Tiny, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ('--schedules', '4', '--rounds', '1', '--warm-up', '0', '--end-to-end')
+    assert run_tool('benchmark', tiny.one_view, *arguments) == 0
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert f'end to end, {NUM_VIDEOS} videos' in shown and 'noise' in shown
+
+
+@pytest.mark.slow
+def test_compiled_contestants(tiny: Tiny, tmp_path: Path) -> None:
+    arguments = ('--schedules', '0', '4', '--rounds', '1', '--batch-sizes', '1', '2', '--compile')
+    assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
+    title, rows = figures(tmp_path / 'speed.csv')
+    assert 'torch.compile default' in title
+    assert rows['sta-4']['speedup_vs_unpruned'] and rows['sta-4']['pruning_share'] is None
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--compile', '--pruner', 'rlt'], ('rlt-0.1', 'depends on the clips')),
+        (['--clips', 'nowhere'], ('nowhere does not exist',)),
+        (['--clips', 'gone.txt'], ('gone.txt does not exist',)),
+        (['--clips', 'list.txt'], ('none of the videos of list.txt', 'absent.mp4')),
+        (['--clips', 'broken.mp4'], ('not one video can be used', 'broken.mp4')),
+        (['--clips', 'broken.mp4', '--end-to-end'], ('not one video can be used', 'broken.mp4')),
+        (['--max-videos', '0'], ('--max-videos', 'at least 1')),
+        (['--csv', 'speed.json'], ('speed.json', 'name it .csv')),
+        (['--cfg-options', 'model.backbone.num_frames=8', '--clips'], ('do not suit the model',)),
+    ],
+)
+def test_mistakes_take_one_line(
+    tiny: Tiny, tmp_path: Path, refused: Callable, arguments: list[str], said: tuple[str, ...]
+) -> None:
+    (tmp_path / 'list.txt').write_text('absent.mp4 0\n')
+    (tmp_path / 'broken.mp4').write_bytes(b'no video')
+    if arguments[-1] == '--clips':
+        arguments = [*arguments, tiny.folder / 'videos']
+    common = ('--schedules', '0', '--rounds', '1', '--warm-up', '0')
+    refused('benchmark', tiny.one_view, *common, *arguments, said=said)

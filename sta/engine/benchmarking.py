@@ -1,0 +1,175 @@
+"""Contestants of a benchmark: a backbone under several variants, eager or compiled, end to end."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from sta.analysis.memory import peak_mb
+from sta.analysis.throughput import Timing, pruning_share, time_interleaved
+from sta.datasets.errors import DataError
+from sta.models.prunable import PrunableBackbone, drops_at_input
+from sta.pruning import Variant
+
+from .batches import Batch, load_batches
+from .config import ConfigError, reason_of
+from .prediction import files_loader
+from .scoring import Scorer
+
+# What --compile takes: torch.compile's modes; the second and third use CUDA graphs on a GPU.
+MODES = ('default', 'reduce-overhead', 'max-autotune')
+DECODING = 'decoding alone'
+
+
+def twins_of(
+    backbone: PrunableBackbone, variants: Sequence[Variant]
+) -> dict[str, PrunableBackbone]:
+    """One backbone for each variant, all on the same weights."""
+    twins = {}
+    for variant in variants:
+        twins[variant.name] = copy.copy(backbone)  # its own schedule and pruner, shared modules
+        twins[variant.name].set_variant(variant)
+    return twins
+
+
+def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Callable[[Tensor], Any]]:
+    """The same backbones through torch.compile, each in one graph per size of batch.
+
+    Raises:
+        ConfigError: a pruner whose shapes depend on the clip.
+    """
+    for name, twin in twins.items():
+        if drops_at_input(twin.pruner):
+            raise ConfigError(
+                f'--compile: {name} lets the clip say how many tokens stay, which makes no graph '
+                f'of fixed shapes; leave it out'
+            )
+    return {
+        name: torch.compile(twin, fullgraph=True, dynamic=False, mode=mode)
+        for name, twin in twins.items()
+    }
+
+
+@contextmanager
+def compiling(num_graphs: int) -> Iterator[None]:
+    """Room for so many graphs of one model, and one line where the compiler fails.
+
+    Raises:
+        ConfigError: torch.compile does not work here, as without a C++ compiler.
+    """
+    try:
+        # Every contestant and size of batch is a graph of the same forward; torch allows 8.
+        with torch._dynamo.config.patch(cache_size_limit=num_graphs + 8):
+            yield
+    except Exception as error:
+        if not type(error).__module__.startswith(('torch._dynamo', 'torch._inductor')):
+            raise
+        raise ConfigError(f'--compile: torch.compile fails here: {reason_of(error)}') from error
+
+
+def time_forwards(
+    contestants: Mapping[str, Callable[[Tensor], Any]],
+    clips: Tensor,
+    *,
+    rounds: int,
+    warm_up: int,
+) -> tuple[list[Timing], dict[str, float | None]]:
+    """Time contestants on the same clips in turn, and look how much memory each takes.
+
+    Args:
+        contestants: by name.
+        clips: (B, 3, frames, H, W) on their device.
+        rounds: timed forwards of each.
+        warm_up: forwards beforehand.
+
+    Returns:
+        A timing and the peak memory in MB of each.
+    """
+    runs = {name: (lambda run=run: run(clips)) for name, run in contestants.items()}
+    timings = time_interleaved(
+        runs, batch_size=len(clips), rounds=rounds, warm_up=warm_up, is_cuda=clips.is_cuda
+    )
+    return timings, {name: peak_mb(run, is_cuda=clips.is_cuda) for name, run in runs.items()}
+
+
+def pruning_shares(
+    twins: Mapping[str, PrunableBackbone], clips: Tensor, *, rounds: int
+) -> dict[str, float]:
+    """Share of an eager forward that each variant spends in pruning stages."""
+    return {
+        name: pruning_share(twin, lambda t=twin: t(clips), rounds=rounds, is_cuda=clips.is_cuda)
+        for name, twin in twins.items()
+    }
+
+
+def time_end_to_end(
+    config: Config,
+    model: nn.Module,
+    files: Sequence[Any],
+    variants: Sequence[Variant],
+    *,
+    rounds: int,
+) -> list[Timing]:
+    """Time passes over videos from the file to the scores, and passes that only decode.
+
+    Args:
+        config: with test_dataloader and test_cfg.
+        model: with its weights, in evaluation mode.
+        files: the videos of a pass.
+        variants: pruner and schedule each.
+        rounds: timed passes of each; one of each comes before, which also fills the disk cache.
+
+    Returns:
+        Seconds per pass; ``batch_size`` is the number of videos that can be decoded.
+
+    Raises:
+        ConfigError, DataError, ScheduleError, VariantError: pipeline, videos or model do not fit.
+    """
+    scorers = {
+        variant.name: Scorer(
+            model,
+            [variant],
+            precision=config.test_cfg.get('precision', 'fp32'),
+            max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
+        )
+        for variant in variants
+    }
+    sound = 0
+    for batch in _decoded(config, files):
+        if batch.data is None:
+            reason = f'{batch.broken[0].filename}: {batch.broken[0].reason}'
+            continue
+        sound += 1
+        if sound == 1:
+            shape = tuple(_views(model, batch).shape[2:])
+            for scorer in scorers.values():
+                scorer.count(shape)
+    if not sound:
+        raise DataError(f'not one video can be used; {reason}')
+    passes = {name: (lambda s=scorer: _score(config, files, s)) for name, scorer in scorers.items()}
+    contestants = {DECODING: lambda: [None for _ in _decoded(config, files)], **passes}
+    is_cuda = next(model.parameters()).is_cuda
+    return time_interleaved(
+        contestants, batch_size=sound, rounds=rounds, warm_up=1, is_cuda=is_cuda
+    )
+
+
+def _score(config: Config, files: Sequence[Any], scorer: Scorer) -> None:
+    for batch in _decoded(config, files):
+        if batch.data is not None:
+            scorer.score(_views(scorer.model, batch))
+
+
+def _decoded(config: Config, files: Sequence[Any]) -> Iterator[Batch]:
+    return load_batches(files_loader(config, files), [range(i, i + 1) for i in range(len(files))])
+
+
+def _views(model: Any, batch: Batch) -> Tensor:
+    """(1, views, 3, frames, H, W), normalised, on the model's device."""
+    return model.data_preprocessor(batch.data, training=False)['inputs']

@@ -1,0 +1,92 @@
+"""What is exported: one module from a batch of clips to logits, at one schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sta.engine.config import ConfigError
+from sta.models.prunable import drops_at_input
+
+# What the exported model takes: clips as the backbone sees them, or RGB from 0 to 255.
+INPUTS = ('normalised', 'float', 'uint8')
+
+
+class ExportError(ConfigError):
+    """A model that cannot be exported as asked; the message says what can."""
+
+
+class ClipClassifier(nn.Module):
+    """Backbone and head of a recognizer, with the normalisation of pixels in front where asked.
+
+    Args:
+        model: a recognizer with its weights, the variant to export set on its backbone.
+        pixels: one of ``INPUTS``.
+
+    Raises:
+        ExportError: parts between backbone and head, a pruner whose shapes depend on the clip, or
+            no mean and standard deviation to normalise with.
+    """
+
+    def __init__(self, model: nn.Module, *, pixels: str) -> None:
+        super().__init__()
+        if getattr(model, 'with_neck', False):
+            raise ExportError('a model with a neck cannot be exported: take the neck out')
+        if drops_at_input(model.backbone.pruner):
+            raise ExportError(
+                f'{type(model.backbone.pruner).__name__} lets the clip say how many tokens stay, '
+                f'and an exported graph has fixed shapes: choose a pruner with a schedule, '
+                f'such as sta'
+            )
+        self.backbone = model.backbone
+        self.head = model.cls_head
+        self.pixels = pixels
+        mean, std = normalisation(model)
+        if pixels != 'normalised' and mean is None:
+            raise ExportError(
+                f'the config normalises no pixels (data_preprocessor.mean and .std): export with '
+                f'normalised clips, got {pixels!r}'
+            )
+        if pixels != 'normalised':
+            self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1, 1))
+            self.register_buffer('std', torch.tensor(std).view(-1, 1, 1, 1))
+        self.eval().requires_grad_(False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            clips: (B, 3, frames, H, W), float32, or uint8 where the pixels are that.
+
+        Returns:
+            (B, classes) float32 logits; their softmax is what mmaction2 averages over views.
+        """
+        if self.pixels != 'normalised':
+            clips = (clips.float() - self.mean) / self.std
+        return self.head(self.backbone(clips)).float()
+
+    def example(self, batch_size: int, clip_shape: tuple[int, ...], *, seed: int) -> Tensor:
+        """Made-up clips (B, 3, frames, H, W): pictures with noise, as this module takes them."""
+        generator = torch.Generator().manual_seed(seed)
+        channels, frames, height, width = clip_shape
+        picture = torch.rand(batch_size, channels, 1, height, width, generator=generator)
+        noise = torch.rand(batch_size, channels, frames, height, width, generator=generator)
+        clips = (170 * picture + 85 * noise).floor()
+        if self.pixels == 'uint8':
+            return clips.to(torch.uint8)
+        return clips if self.pixels == 'float' else (clips - 127.5) / 57.5
+
+
+def normalisation(model: Any) -> tuple[list[float] | None, list[float] | None]:
+    """Mean and standard deviation of each channel, in RGB from 0 to 255; None where there are none.
+
+    mmaction2's to_rgb turns the channels round before it normalises, so they are always RGB.
+    """
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return None, None
+    found = (preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist())
+    # Stored in float32, said in as many digits.
+    return tuple([float(f'{value:.7g}') for value in values] for values in found)

@@ -1,0 +1,106 @@
+"""Write an exported model and its description, both or neither."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from .checking import Agreement, batches_for, compare
+from .classifier import ClipClassifier, ExportError
+from .onnx_model import check_onnx, save_onnx
+from .program import Captured, quietly
+
+FORMATS = ('onnx', 'pt2')
+
+
+class Exported(NamedTuple):
+    """What was written.
+
+    Attributes:
+        paths: the model, what else it needs, and its description last.
+        agreement: of the file with the eager model.
+    """
+
+    paths: list[Path]
+    agreement: Agreement
+
+
+def description_of(path: Path) -> Path:
+    """Where the description of an exported model lies."""
+    return path.with_name(f'{path.name}.json')
+
+
+def check_target(path: Path, file_format: str) -> None:
+    """Refuse to write over anything, and names that do not say what the file is.
+
+    Raises:
+        ExportError: names the file.
+    """
+    if path.suffix != f'.{file_format}':
+        raise ExportError(f'{path} must end in .{file_format} to be of that format')
+    for existing in (path, description_of(path)):
+        if existing.exists():
+            raise ExportError(f'{existing} exists already: remove it, or choose another name')
+
+
+def check_format(module: ClipClassifier, file_format: str) -> None:
+    """Refuse a model that a format cannot hold, before the slow part.
+
+    Raises:
+        ExportError: says why and what can.
+    """
+    if file_format == 'onnx':
+        check_onnx(module)
+
+
+def write_export(
+    module: ClipClassifier,
+    captured: Captured,
+    path: Path,
+    *,
+    clip_shape: tuple[int, ...],
+    facts: Mapping[str, Any],
+    tolerance: float = 1e-4,
+) -> Exported:
+    """Write, load in a fresh process, compare with the eager model; keep all of it or nothing.
+
+    Args:
+        module: what was captured.
+        captured: its graph.
+        path: to write, .onnx or .pt2; the description goes to the same name with .json behind it.
+        clip_shape: (3, frames, H, W).
+        facts: of the description.
+        tolerance: see :func:`sta.export.checking.compare`.
+
+    Raises:
+        ExportError: it exists already, cannot be written or run, or computes something else.
+        OSError: the folder cannot be written.
+    """
+    check_target(path, path.suffix[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent / f'.{path.name}.{os.getpid()}.part'
+    folder.mkdir()
+    try:
+        if path.suffix == '.onnx':
+            save_onnx(captured, folder / path.name)
+        else:
+            with quietly():
+                torch.export.save(captured.program, folder / path.name)
+        batches = batches_for(module, captured.batch_size, clip_shape)
+        agreement = compare(module, folder / path.name, batches, tolerance)
+        text = json.dumps({**facts, 'verified': agreement._asdict()}, indent=2) + '\n'
+        description_of(folder / path.name).write_text(text, encoding='utf-8')
+        # Weights that lie beside the model come first, the description last: it stands for all.
+        last = (path.name, description_of(path).name)
+        names = [file.name for file in folder.iterdir() if file.name not in last]
+        for name in (*names, *last):
+            os.replace(folder / name, path.parent / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Exported([path.parent / name for name in (path.name, *names, last[1])], agreement)
