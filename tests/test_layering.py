@@ -22,7 +22,7 @@ STOREYS = {
     1: {'registry'},
     2: {'models'},
     3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints', 'hosts'},
-    4: {'report', 'paper', 'export'},
+    4: {'report', 'paper', 'sweeps', 'export'},
     5: {'doctor', 'search'},
 }
 STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}

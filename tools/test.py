@@ -24,7 +24,8 @@ from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
 from sta.engine.session import build_test_runner, say
-from sta.report import print_accuracy_table
+from sta.engine.shard import WHOLE, parse_shard
+from sta.report import print_accuracy_table, write_results
 from sta.report.evaluation_folder import (
     EXAMPLES,
     EXAMPLES_S,
@@ -103,6 +104,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='videos that report.html shows with what is kept at every stage, 0 for none; default '
         f'{EXAMPLES}, fewer where they take more than {EXAMPLES_S:.0f} s',
     )
+    parser.add_argument(
+        '--shard',
+        metavar='I/K',
+        help='evaluate every K-th batch of the list only, from the I-th on; tools/sweep.py and '
+        'tools/collect.py deal such shards out and merge them',
+    )
     return parser.parse_args(argv)
 
 
@@ -131,6 +138,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         config.test_cfg.precision = arguments.amp
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
+    shard = WHOLE if arguments.shard is None else parse_shard(arguments.shard)
     start_processes(arguments.launcher)
     for line in lines:
         say(line)
@@ -141,7 +149,11 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         return run_folder(arguments, found)
 
     runner = build_test_runner(
-        config, arguments.checkpoint, choose=choose, retry_broken=arguments.retry_broken
+        config,
+        arguments.checkpoint,
+        choose=choose,
+        retry_broken=arguments.retry_broken,
+        shard=shard,
     )
     result = runner.test()
     if runner.rank != 0:
@@ -154,6 +166,10 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     annotations = config.test_dataloader.dataset.get('ann_file')
     facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
     facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
+    if shard != WHOLE:  # tools/collect.py draws the plots of the whole
+        written = list(write_results(result, folder.path, **facts).values())
+        say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
+        return
     written = write_evaluation(result, folder.path, **facts)
     if arguments.examples != 0:
         model = getattr(runner.model, 'module', runner.model).eval()

@@ -61,6 +61,8 @@ PACKAGES = (
     Package('matplotlib', 'matplotlib', '>=3.7'),
     Package('Jinja2', 'jinja2', '>=3.0'),
     Package('scipy', 'scipy', '>=1.11'),
+    Package('submitit', 'submitit', '>=1.5,<1.6'),
+    Package('PyYAML', 'yaml', '>=6.0'),
     Package('optuna', 'optuna', '>=4'),
     Package('importlib_metadata', 'importlib_metadata'),
 )

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from sta.datasets.video_list import BrokenVideo
 
+from .shard import WHOLE, Shard
+
 
 class Batch(NamedTuple):
     """What the data loader hands over.
@@ -23,8 +25,10 @@ class Batch(NamedTuple):
     broken: list[BrokenVideo]
 
 
-def plan_batches(num_videos: int, batch_size: int, done: Container[int]) -> list[range]:
-    """The batches that hold anything yet to do.
+def plan_batches(
+    num_videos: int, batch_size: int, done: Container[int], shard: Shard = WHOLE
+) -> list[range]:
+    """The batches of a shard that hold anything yet to do.
 
     Batches are cut from the whole list, whatever is done and however many processes there are, so
     that a video always meets the same neighbours and gets the same score to the last bit.
@@ -33,10 +37,11 @@ def plan_batches(num_videos: int, batch_size: int, done: Container[int]) -> list
         num_videos: of the list.
         batch_size: videos per batch; the last one may be smaller.
         done: places that are finished.
+        shard: every so many-th batch; default all.
     """
     batches = (
         range(start, min(start + batch_size, num_videos))
-        for start in range(0, num_videos, batch_size)
+        for start in range((shard.number - 1) * batch_size, num_videos, shard.count * batch_size)
     )
     return [batch for batch in batches if not all(place in done for place in batch)]
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from .rendezvous import PortError, agree_on_port, forget_port
+
 Decision = TypeVar('Decision')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
 
@@ -36,8 +38,11 @@ def start_processes(launcher: str) -> None:
                 f'would do all the work; add --launcher pytorch'
             )
         return
+    shares_port = launcher == 'slurm' and not os.environ.get('MASTER_PORT')
     if launcher == 'slurm':
         os.environ.update(slurm_environment(os.environ))
+    if shares_port:
+        os.environ['MASTER_PORT'] = _agreed_port()
     missing = [
         n for n in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if n not in os.environ
     ]
@@ -49,6 +54,8 @@ def start_processes(launcher: str) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     dist.init_process_group('nccl' if torch.cuda.is_available() else 'gloo')
+    if shares_port and dist.get_rank() == 0:
+        forget_port(os.environ)
 
 
 def first_decides(decide: Callable[[], Decision]) -> Decision:
@@ -84,15 +91,20 @@ def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
     missing = [name for name in names if name not in environment]
     if missing:
         raise LaunchError(f'--launcher slurm outside of srun: {", ".join(missing)} not set')
-    rank, size, local, nodes, job = (environment[name] for name in names)
+    rank, size, local, nodes, _ = (environment[name] for name in names)
     return {
         'RANK': rank,
         'WORLD_SIZE': size,
         'LOCAL_RANK': local,
         'MASTER_ADDR': environment.get('MASTER_ADDR') or first_host(nodes),
-        # A port of the job's own: two jobs on one node must not meet.
-        'MASTER_PORT': environment.get('MASTER_PORT') or str(20000 + int(job) % 20000),
     }
+
+
+def _agreed_port() -> str:
+    try:
+        return agree_on_port(os.environ)
+    except PortError as error:
+        raise LaunchError(str(error)) from None
 
 
 def first_host(nodes: str) -> str:

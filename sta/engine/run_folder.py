@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from sta.evaluation.store import StoreError, differing_parts, read_fingerprint
+from sta.evaluation.stored import StoreError, differing_parts, read_fingerprint
 
 from .config import ConfigError
 

@@ -23,6 +23,7 @@ from sta.registry import PrunerError
 from .config import ConfigError, reason_of
 from .fingerprint import fingerprint_of
 from .run_folder import SCORES, RunFolder
+from .shard import WHOLE, Shard
 from .variants import VariantError, expand_variants
 
 _OWN_ERRORS = (
@@ -73,6 +74,7 @@ def build_test_runner(
     *,
     choose: Callable[[dict[str, str]], RunFolder] | None = None,
     retry_broken: bool = False,
+    shard: Shard = WHOLE,
 ) -> Runner:
     """A runner whose test loop is ready: model on its device, weights loaded, data checked.
 
@@ -82,6 +84,7 @@ def build_test_runner(
         choose: given the run's fingerprint, says where its scores are kept; called once weights and
             data are known to be good. None keeps scores in memory and needs work_dir in the config.
         retry_broken: decode stored videos again that could not be decoded.
+        shard: the part of the list that is evaluated.
 
     Raises:
         CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, StoreError,
@@ -96,11 +99,14 @@ def build_test_runner(
         dataset = DATASETS.build(config.test_dataloader.dataset)
     check_videos(dataset)
     check_labels(dataset, model)
+    shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
     variants = _checked_variants(config, model)
     folder = None
     if choose is not None:
         precision = config.test_cfg.get('precision', 'fp32')
         fingerprint = fingerprint_of(config, model, dataset, variants, precision)
+        if shard != WHOLE:
+            fingerprint['shard'] = str(shard)
         folder = choose(fingerprint)
         config.work_dir = str(folder.path)
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
@@ -119,6 +125,7 @@ def build_test_runner(
         )
         loop = runner.test_loop
     loop.retry_broken = retry_broken
+    loop.shard = shard
     if folder is not None:
         loop.folder = folder  # whose lock must live as long as the loop
         loop.store = ScoreStore(

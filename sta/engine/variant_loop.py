@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,21 +12,20 @@ import torch.distributed as dist
 from mmaction.registry import LOOPS
 from mmengine.runner import BaseLoop
 
-from sta.datasets.errors import DataError
 from sta.evaluation import (
-    Cost,
+    Conditions,
     EvaluationResult,
-    LeftOut,
     ScoreStore,
     Stored,
     StoredVideo,
-    VariantResult,
+    assemble,
 )
 
 from .batches import Batch, load_batches, plan_batches
 from .progress import EvaluationProgress
 from .run_folder import RunFolder
 from .scoring import PRECISIONS, Scorer
+from .shard import WHOLE
 from .variants import expand_variants
 
 
@@ -67,6 +64,7 @@ class VariantTestLoop(BaseLoop):
         folder: where the run writes; None where it keeps its scores in memory.
         store: where scores are kept as they come, and found again.
         retry_broken: decode stored videos again that could not be decoded.
+        shard: which part of the list is evaluated; default all.
     """
 
     def __init__(
@@ -92,6 +90,7 @@ class VariantTestLoop(BaseLoop):
         self.folder: RunFolder | None = None
         self.store: ScoreStore | None = None
         self.retry_broken = False
+        self.shard = WHOLE
 
     def run(self) -> EvaluationResult:
         """Evaluate what is not stored; every process returns the result over all videos.
@@ -134,7 +133,7 @@ class VariantTestLoop(BaseLoop):
 
     def _own_batches(self, before: Stored) -> list[range]:
         batches = plan_batches(
-            len(self.dataloader.dataset), self.dataloader.batch_size, before.videos
+            len(self.dataloader.dataset), self.dataloader.batch_size, before.videos, self.shard
         )
         if not dist.is_initialized():
             return batches
@@ -148,7 +147,12 @@ class VariantTestLoop(BaseLoop):
         for places, (batch, wait_s) in zip(batches, loaded, strict=True):
             found = self._score_batch(scorer, batch, first=len(parts) == 1)
             if self.store is not None:
-                self.store.add(places.start, **found._asdict())
+                self.store.add(
+                    places.start,
+                    **found._asdict(),
+                    conditions=found.clip_shape
+                    and self._conditions(scorer, found.clip_shape).as_text(),
+                )
             parts.append(found)
             progress.advance(len(places), wait_s)
         return merge_parts(parts)
@@ -182,56 +186,32 @@ class VariantTestLoop(BaseLoop):
         self, scorer: Scorer, before: Stored, new: LocalPart, wall_s: float, wait_share: float
     ) -> EvaluationResult:
         videos = {**before.videos, **new.videos}
-        sound = [videos[place] for place in sorted(videos) if videos[place].scores is not None]
-        broken = [videos[place] for place in sorted(videos) if videos[place].scores is None]
-        if not sound:
-            raise DataError(
-                f'none of the {len(broken)} videos can be used; the first is {broken[0].name}: '
-                f'{broken[0].reason}'
-            )
-        scores = np.stack([video.scores for video in sound])
-        costs = averaged_costs(scorer.count(new.clip_shape or before.clip_shape), sound)
-        clips_per_s = (before.clips + new.clips) / (before.model_s + new.model_s)
-        return EvaluationResult(
-            variants=tuple(
-                VariantResult(variant, costs[i], scores[:, i], float(clips_per_s[i]))
-                for i, variant in enumerate(self.variants)
-            ),
-            labels=np.array([video.label for video in sound]),
-            names=tuple(video.name for video in sound),
-            views=new.views or before.views,
-            hardware=describe_hardware(),
-            precision=self.precision,
+        shape = new.clip_shape or before.clip_shape
+        all_of_it = Stored(
+            videos,
+            before.clips + new.clips,
+            before.model_s + new.model_s,
+            shape,
+            new.views or before.views,
+        )
+        return assemble(
+            all_of_it,
+            # Where nothing was scored there are no costs, and no result.
+            Conditions((), (), '', '', None) if shape is None else self._conditions(scorer, shape),
             wall_s=wall_s,
             wait_share=wait_share,
-            left_out=tuple(LeftOut(video.name, video.label, video.reason) for video in broken),
-            decoded_by=dict(Counter(video.decoder for video in sound)),
-            class_list=getattr(self.dataloader.dataset, 'classes', None),
             resumed=len(set(before.videos) - set(new.videos)),
+            part='' if self.shard == WHOLE else f'shard {self.shard} of the list',
         )
 
-
-def averaged_costs(costs: Sequence[Cost], videos: Sequence[StoredVideo]) -> list[Cost]:
-    """Put averages over the videos in place of the costs that depend on them.
-
-    Args:
-        costs: one per variant.
-        videos: that were scored.
-    """
-    if videos[0].costs is None:
-        return list(costs)
-    means = np.stack([video.costs for video in videos]).mean(0)
-    return [
-        cost
-        if np.isnan(gflops)
-        else replace(
-            cost,
-            tokens_after_stages=(round(tokens),),
-            gflops_per_view=float(gflops),
-            is_average=True,
+    def _conditions(self, scorer: Scorer, clip_shape: tuple[int, ...]) -> Conditions:
+        return Conditions(
+            variants=tuple(self.variants),
+            costs=tuple(scorer.count(clip_shape)),
+            precision=self.precision,
+            hardware=describe_hardware(),
+            class_list=getattr(self.dataloader.dataset, 'classes', None),
         )
-        for cost, (tokens, gflops) in zip(costs, means, strict=True)
-    ]
 
 
 def describe_hardware() -> str:

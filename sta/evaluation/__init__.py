@@ -1,38 +1,58 @@
 """Scores kept per video, accuracy, and what is computed from them."""
 
 from .accuracy import standard_error, top_k_correct
+from .assembly import assemble
 from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes, top1_by_class
+from .conditions import Conditions, read_conditions
 from .confusion import Confusion, confusions_by_growth
 from .fidelity import Fidelity, fidelities
 from .paired import PairedChange, bootstrap_interval, mcnemar_p, paired_change
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
-from .store import STORE_FORMAT, ScoreStore, Stored, StoredVideo, StoreError
+from .store import STORE_FORMAT, ScoreStore
+from .stored import (
+    Stored,
+    StoredVideo,
+    StoreError,
+    differing_parts,
+    read_condition_texts,
+    read_fingerprint,
+    read_stores,
+    snapshots,
+)
 from .summary import SummaryRow, shown_rows, summarise
 
 __all__ = [
-    'STORE_FORMAT',
-    'SIGNIFICANT',
     'ClassChange',
     'ClassComparison',
+    'Conditions',
     'Confusion',
     'Cost',
     'EvaluationResult',
     'Fidelity',
     'LeftOut',
     'PairedChange',
+    'SIGNIFICANT',
+    'STORE_FORMAT',
     'ScoreStore',
     'StoreError',
     'Stored',
     'StoredVideo',
     'SummaryRow',
     'VariantResult',
+    'assemble',
     'bootstrap_interval',
     'compare_classes',
-    'fidelities',
     'confusions_by_growth',
+    'differing_parts',
+    'fidelities',
     'mcnemar_p',
     'paired_change',
+    'read_condition_texts',
+    'read_conditions',
+    'read_fingerprint',
+    'read_stores',
     'shown_rows',
+    'snapshots',
     'standard_error',
     'summarise',
     'top1_by_class',

@@ -88,6 +88,7 @@ class EvaluationResult:
         decoded_by: number of evaluated videos by decoder.
         class_list: where the names of the classes stand, see read_class_names; None if nowhere.
         resumed: videos that an earlier session had finished; ``wall_s`` is of the others.
+        part: what part of the list, or of a sweep, this is, in words; '' for all of it.
     """
 
     variants: tuple[VariantResult, ...]
@@ -102,6 +103,7 @@ class EvaluationResult:
     decoded_by: Mapping[str, int] = field(default_factory=dict)
     class_list: str | None = None
     resumed: int = 0
+    part: str = ''
 
     @property
     def num_listed(self) -> int:

@@ -7,12 +7,20 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+
+from .stored import (
+    Stored,
+    StoredVideo,
+    StoreError,
+    connect,
+    differing_parts,
+    read_fingerprint,
+    read_stores,
+)
 
 # Of the tables below; part of every run's fingerprint, so that older ones are left alone.
 STORE_FORMAT = 2
@@ -24,49 +32,6 @@ CREATE TABLE videos (
 );
 CREATE TABLE batches (number INTEGER PRIMARY KEY, clips INTEGER NOT NULL, model_s TEXT NOT NULL);
 """
-
-
-class StoreError(ValueError):
-    """A store that cannot be used; the message says why and what to do."""
-
-
-class StoredVideo(NamedTuple):
-    """What became of one video.
-
-    Attributes:
-        name: its path.
-        label: class.
-        scores: (variants, classes) float32; None where it could not be decoded.
-        decoder: what decoded it.
-        reason: why it could not be decoded; '' where it could.
-        costs: (variants, 2) float64, tokens and GFLOPs per view, mean over the video's views; NaN
-            for variants whose cost does not depend on the clip, None where that is all of them.
-    """
-
-    name: str
-    label: int
-    scores: np.ndarray | None
-    decoder: str = ''
-    reason: str = ''
-    costs: np.ndarray | None = None
-
-
-class Stored(NamedTuple):
-    """Everything the processes of earlier sessions stored.
-
-    Attributes:
-        videos: by place in the list.
-        clips: views scored.
-        model_s: (variants,) seconds of model time they took.
-        clip_shape: (3, T, H, W) of one view; None where nothing was scored yet.
-        views: per video; 0 where nothing was scored yet.
-    """
-
-    videos: dict[int, StoredVideo]
-    clips: int
-    model_s: np.ndarray
-    clip_shape: tuple[int, ...] | None
-    views: int
 
 
 class ScoreStore:
@@ -108,19 +73,7 @@ class ScoreStore:
 
     def read(self) -> Stored:
         """What is stored so far; later sessions are believed rather than earlier ones."""
-        videos: dict[int, StoredVideo] = {}
-        clips, model_s = 0, np.zeros(self.num_variants)
-        clip_shape, views = None, 0
-        for path in self._files():
-            with _reading(path) as connection:
-                videos.update(self._videos(connection))
-                for number, seconds in connection.execute('SELECT clips, model_s FROM batches'):
-                    clips += number
-                    model_s += json.loads(seconds)
-                facts = dict(connection.execute('SELECT name, value FROM facts'))
-            clip_shape = json.loads(facts.get('clip_shape', 'null')) or clip_shape
-            views = int(facts.get('views', views))
-        return Stored(videos, clips, model_s, clip_shape and tuple(clip_shape), views)
+        return read_stores(self._files(), self.num_variants)
 
     def add(
         self,
@@ -131,6 +84,7 @@ class ScoreStore:
         model_s: Sequence[float] = (),
         clip_shape: Sequence[int] | None = None,
         views: int = 0,
+        conditions: str | None = None,
     ) -> None:
         """Store a finished batch; it is on the disk when this returns.
 
@@ -138,6 +92,7 @@ class ScoreStore:
             number: of the batch, unique within a session.
             videos: by place in the list.
             clips, model_s, clip_shape, views: see :class:`Stored`; of this batch alone.
+            conditions: under which it was scored, see :class:`Conditions`; None says nothing.
 
         Raises:
             StoreError: it cannot be stored, as on a full disk.
@@ -156,6 +111,7 @@ class ScoreStore:
         ]
         seconds = json.dumps([float(second) for second in model_s])
         facts = [('clip_shape', json.dumps(list(clip_shape or ()))), ('views', str(views))]
+        facts += [] if conditions is None else [('conditions', conditions)]
         try:
             with self._open() as connection:  # one transaction
                 connection.executemany('INSERT OR REPLACE INTO videos VALUES (?,?,?,?,?,?,?)', rows)
@@ -179,27 +135,6 @@ class ScoreStore:
         """Files of all processes, oldest first."""
         return sorted(self.folder.glob('*.sqlite'))
 
-    def _videos(self, connection: sqlite3.Connection) -> dict[int, StoredVideo]:
-        rows = connection.execute(
-            'SELECT place, name, label, scores, decoder, reason, costs FROM videos'
-        ).fetchall()
-        return {
-            place: StoredVideo(
-                name,
-                label,
-                self._array(scores, np.float32),
-                decoder,
-                reason,
-                self._array(costs, np.float64),
-            )
-            for place, name, label, scores, decoder, reason, costs in rows
-        }
-
-    def _array(self, blob: bytes | None, dtype: type) -> np.ndarray | None:
-        if blob is None:
-            return None
-        return np.frombuffer(blob, dtype).reshape(self.num_variants, -1)
-
     def _open(self) -> sqlite3.Connection:
         """This process's own file, made when there is something to store."""
         if self._connection is None:
@@ -210,49 +145,14 @@ class ScoreStore:
             # Prepared aside: a reader never meets a file without its fingerprint.
             partial = path.with_suffix('.part')
             partial.touch()
-            with _connect(partial) as connection:
+            with connect(partial) as connection:
                 connection.executescript(_TABLES)
                 fact = ('fingerprint', json.dumps(self._fingerprint))
                 connection.execute('INSERT INTO facts VALUES (?,?)', fact)
             connection.close()
             partial.rename(path)
-            self._connection = _connect(path)
+            self._connection = connect(path)
         return self._connection
-
-
-def read_fingerprint(path: Path) -> dict[str, str]:
-    """What the scores of a file depend on.
-
-    Raises:
-        StoreError: it is no score file.
-    """
-    with _reading(path) as connection:
-        row = connection.execute("SELECT value FROM facts WHERE name = 'fingerprint'").fetchone()
-    return json.loads(row[0])
-
-
-def differing_parts(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Names of the parts of two fingerprints that differ."""
-    return [part for part in {**one, **other} if one.get(part) != other.get(part)]
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file for reading; a damaged one is named in one line."""
-    try:
-        # Not read-only: SQLite must be able to roll back what a killed process left half done.
-        with closing(_connect(path)) as connection:
-            yield connection
-    except (sqlite3.Error, TypeError, ValueError) as error:
-        raise StoreError(
-            f'{path} cannot be read as stored scores ({error}); without this file its videos are '
-            f'evaluated again'
-        ) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Each file has one writer, and network file systems may offer no locks.
-    return sqlite3.connect(f'{path.resolve().as_uri()}?mode=rw&nolock=1', uri=True)
 
 
 def _blob(array: np.ndarray | None, dtype: type) -> bytes | None:

@@ -99,7 +99,8 @@ def footer(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
         rows: its summary, see :func:`sta.evaluation.summarise`.
     """
     return (
-        f'{_videos(result)} x {counted(result.views, "view")}.{_decoders(result)} {GFLOP_NOTE} '
+        f'{_videos(result)} x {counted(result.views, "view")}{_part(result)}.{_decoders(result)} '
+        f'{GFLOP_NOTE} '
         'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
         f'paired bootstrap and exact McNemar test over the same videos. {_unpaired(result, rows)}'
         f'{_spreads(rows)}{_averages(rows)} clips/s: views per second of the model alone, '
@@ -149,6 +150,10 @@ def _videos(result: EvaluationResult) -> str:
     if not result.left_out:
         return counted(len(result.labels), 'video')
     return f'{len(result.labels)} of {counted(result.num_listed, "video")}'
+
+
+def _part(result: EvaluationResult) -> str:
+    return f' ({result.part})' if result.part else ''
 
 
 def _decoders(result: EvaluationResult) -> str:

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def plot_accuracy_vs_gflops(
-    rows: Sequence[SummaryRow], *, num_videos: int, title: str = ''
+    rows: Sequence[SummaryRow], *, num_videos: int, title: str = '', note: str | None = None
 ) -> Figure:
     """Top-1 over GFLOPs per view, see :func:`sta.report.curves.draw_families`.
 
@@ -36,12 +36,13 @@ def plot_accuracy_vs_gflops(
         rows: see :func:`sta.evaluation.shown_rows`.
         num_videos: videos behind each accuracy.
         title: above the plot.
+        note: below it; default what the bands are.
 
     Raises:
         ValueError: no videos.
     """
     words = 'GFLOPs per view (1e9 multiply-accumulates)'
-    return _plot(rows, num_videos, lambda row: row.gflops_per_view, words, title)
+    return _plot(rows, num_videos, lambda row: row.gflops_per_view, words, title, note)
 
 
 def plot_accuracy_vs_throughput(
@@ -81,7 +82,12 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def _plot(
-    rows: Sequence[SummaryRow], num_videos: int, place: Place, words: str, title: str
+    rows: Sequence[SummaryRow],
+    num_videos: int,
+    place: Place,
+    words: str,
+    title: str,
+    note: str | None = None,
 ) -> Figure:
     if num_videos < 1:
         raise ValueError(f'accuracy needs at least one video, got num_videos={num_videos}')
@@ -90,6 +96,6 @@ def _plot(
     axes = figure.add_subplot()
     draw_families(axes, rows, place)
     dress(axes, words, title)
-    legend_below(figure, axes, note=bands_note(rows, num_videos))
+    legend_below(figure, axes, note=bands_note(rows, num_videos) if note is None else note)
     label_schedules(axes, rows, place)
     return figure

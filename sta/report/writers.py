@@ -120,6 +120,7 @@ def _environment(result: EvaluationResult) -> dict[str, Any]:
         'num_listed': result.num_listed,
         'decoded_by': dict(result.decoded_by),
         'resumed': result.resumed,
+        **({'part': result.part} if result.part else {}),
         'views_per_video': result.views,
         'precision': result.precision,
         'hardware': result.hardware,

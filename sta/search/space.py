@@ -10,7 +10,7 @@ from sta.pruning import ScheduleError
 
 Stages = list[dict[str, Any]]
 Gflops = Callable[[Stages], float]
-_STEPS = 24  # of the bisection; drops are whole numbers, so that is more than enough
+_STEPS = 12  # of the bisection: a chunk of the largest models holds below 2**12 tokens
 
 
 class Trial(Protocol):

@@ -20,7 +20,7 @@ from ..results_folder import choose_pair, read_run
 from .evaluation import Evaluation, read_evaluation
 from .examples import read_examples
 from .pictures import Picture, grey_variables, inline_png, inline_svg
-from .tables import classes_table, data_facts, flat_facts, results_table
+from .tables import Table, classes_table, data_facts, flat_facts, results_table
 
 PAGE = 'report.html'
 # The rest of what results.json says of the environment is a table of its own.
@@ -51,19 +51,14 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
     """
     folder = Path(folder)
     found = read_evaluation(folder)
-    template = (resources.files(__package__) / 'template.html').read_text('utf-8')
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    plots = _plots(found, folder)
     examples, examples_note = read_examples(folder)
-    page = environment.from_string(template).render(
+    page = render(
         title=Path(str(found.facts['config'])).stem,
         facts=found.facts,
         summary=summary_of(found),
         results=results_table(found),
         note=found.note,
-        unpaired=unpaired_on_k400(),
-        plots=plots,
-        greys=grey_variables(''.join(plot.markup for plot in plots)),
+        plots=_plots(found, folder),
         examples=examples,
         examples_note=examples_note,
         pictures=[_picture(path) for path in pictures],
@@ -72,10 +67,71 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
         num_left_out=len(found.left_out),
         settings=flat_facts({s['name']: _without_name(s) for s in found.settings}),
         data=data_facts(found),
-        environment=flat_facts({k: v for k, v in found.facts.items() if k not in SHOWN_APART}),
     )
-    write_text(folder / PAGE, page + '\n')
+    write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def render(
+    *,
+    title: str,
+    facts: dict[str, Any],
+    results: Table,
+    note: str,
+    plots: Sequence[Picture],
+    summary: str = '',
+    examples: Sequence[Any] = (),
+    examples_note: str = '',
+    pictures: Sequence[Picture] = (),
+    classes: Table | None = None,
+    elements: Table | None = None,
+    left_out: Sequence[Any] = (),
+    num_left_out: int = 0,
+    settings: Sequence[tuple[str, str]] = (),
+    data: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The text of a page; what is empty is left out of it.
+
+    Args:
+        title: above everything.
+        facts: command and environment, nested.
+        results: the first table.
+        note: below it.
+        plots: with captions.
+        summary: a sentence below the title.
+        examples: clips, see :func:`read_examples`.
+        examples_note: above them, or why there are none.
+        pictures: further ones.
+        classes: a table.
+        elements: jobs of a sweep, a table.
+        left_out: videos that are named.
+        num_left_out: how many there are.
+        settings: of variants, name and value each.
+        data: which videos the figures are of, name and value each.
+    """
+    template = (resources.files(__package__) / 'template.html').read_text('utf-8')
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.from_string(template).render(
+        title=title,
+        facts=facts,
+        summary=summary,
+        results=results,
+        note=note,
+        unpaired=unpaired_on_k400(),
+        plots=plots,
+        greys=grey_variables(''.join(plot.markup for plot in plots)),
+        examples=examples,
+        examples_note=examples_note,
+        pictures=pictures,
+        classes=classes,
+        elements=elements,
+        left_out=left_out,
+        num_left_out=num_left_out,
+        settings=settings,
+        data=data,
+        environment=flat_facts({k: v for k, v in facts.items() if k not in SHOWN_APART}),
+    )
+    return page + '\n'
 
 
 def summary_of(found: Evaluation) -> str:

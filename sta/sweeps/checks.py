@@ -1,0 +1,83 @@
+"""Look at configs, lists and weights before anything is submitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmaction.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from sta.engine.config import ConfigError, load_config
+from sta.engine.session import explained
+from sta.engine.shard import Shard
+
+from .manifest import Planned, digest_of_files
+from .plan import Evaluation
+
+
+def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:
+    """Read every config and list once, and refuse what could only fail later.
+
+    Raises:
+        ConfigError, DataError: a config, checkpoint or list that is not there or cannot be read;
+            more shards than there are batches.
+    """
+    seen: dict[tuple, tuple[int, str | None, int, str]] = {}
+    planned = []
+    for one in evaluations:
+        key = (one.config, *_config_options(one))
+        if key not in seen:
+            seen[key] = _look(one)
+        num_videos, annotations, batch_size, digest = seen[key]
+        if (limit := _max_videos(one)) is not None:
+            num_videos = min(num_videos, limit)
+        try:
+            Shard(1, one.shards).check(num_videos, batch_size)
+        except ConfigError as error:
+            raise ConfigError(f'{one.name}: {error}') from None
+        weights = digest_of_files(Path(one.checkpoint))
+        planned.append(Planned(one, num_videos, annotations, batch_size, digest, weights))
+    return planned
+
+
+def _look(one: Evaluation) -> tuple[int, str | None, int, str]:
+    """Videos of the list, its path, videos of a batch, digest of the config."""
+    config = load_config(one.config, _config_options(one))
+    for part in ('test_cfg', 'test_dataloader'):
+        if not isinstance(config.get(part), dict):
+            raise ConfigError(f'config {one.config} defines no {part}')
+    text = json.dumps(config.to_dict(), sort_keys=True, default=repr)
+    return (
+        _num_videos(config),
+        config.test_dataloader.dataset.get('ann_file'),
+        config.test_dataloader.get('batch_size', 1),
+        hashlib.sha256(text.encode()).hexdigest()[:16],
+    )
+
+
+def _num_videos(config: Config) -> int:
+    init_default_scope(config.get('default_scope', 'mmaction'))
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        return len(DATASETS.build(config.test_dataloader.dataset))
+
+
+def _config_options(one: Evaluation) -> tuple[str, ...]:
+    return _values(one, '--cfg-options')
+
+
+def _max_videos(one: Evaluation) -> int | None:
+    values = _values(one, '--max-videos')
+    return int(values[0]) if values else None
+
+
+def _values(one: Evaluation, flag: str) -> tuple[str, ...]:
+    """The words behind an option."""
+    if flag not in one.options:
+        return ()
+    rest = one.options[one.options.index(flag) + 1 :]
+    end = next((i for i, word in enumerate(rest) if word.startswith('--')), len(rest))
+    return rest[:end]

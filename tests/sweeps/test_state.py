@@ -1,0 +1,135 @@
+"""What is concluded from scores, from what a job left, and from the queue."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sta.engine.shard import WHOLE
+from sta.evaluation import ScoreStore, StoredVideo
+from sta.sweeps.plan import Element, Evaluation
+from sta.sweeps.state import ElementState, state_of
+from sta.sweeps.status import STATUS, Status, process_start
+from sta.sweeps.submissions import Submitted
+
+HERE = socket.gethostname()
+JOB = Submitted('slurm', '7_0', 'login')
+
+
+@pytest.fixture
+def element(tmp_path: Path) -> Element:
+    return Element(Evaluation('vit', 'a.py', 'a.pth'), WHOLE, tmp_path / 'vit')
+
+
+def store(element: Element, number: int) -> None:
+    scores = ScoreStore(element.folder / 'scores', {}, num_variants=1)
+    scores.add(0, {place: StoredVideo('', 0, None, reason='x') for place in range(number)})
+    scores.close()
+
+
+def leave(element: Element, event: str, **changed: object) -> None:
+    values = dict(
+        event=event,
+        job='7_0',
+        executor='slurm',
+        host=HERE,
+        pid=os.getpid(),
+        attempt=1,
+        started=time.time() - 10,
+        stored_before=0,
+        process_start=process_start(os.getpid()),
+    )
+    element.folder.mkdir(exist_ok=True)
+    Status(**{**values, **changed}).write(element.folder)
+
+
+def found(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> ElementState:
+    return state_of(element, 4, queue, submitted)
+
+
+def seen(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> tuple:
+    state = found(element, queue, submitted)
+    return state.state, state.reason
+
+
+def test_before_anything_ran(element: Element) -> None:
+    assert seen(element, None, None) == ('pending', 'not submitted')
+    assert seen(element, {'7_0': 'PENDING'}) == ('pending', 'queued')
+    assert seen(element, {'7_0': 'RUNNING'}) == ('pending', 'starting')
+    assert seen(element, None) == ('pending', 'submitted')  # no queue to ask here
+    reason = 'gone before it started, see jobs/7_0_0_log.out'
+    assert seen(element, {}) == ('failed', reason)
+
+
+def test_scores_decide_what_is_done(element: Element) -> None:
+    """Not how the job ended: it may have been killed while it drew its plots."""
+    store(element, 4)
+    leave(element, 'ended', exit_status=-9)
+    assert seen(element, {}) == ('done', '')
+
+
+def test_while_it_runs(element: Element) -> None:
+    store(element, 3)
+    leave(element, 'started', stored_before=1, ran_s=5.0)
+    state = found(element, {'7_0': 'RUNNING'})
+    assert (state.state, state.stored, state.videos) == ('running', 3, 4)
+    assert state.seconds_left == pytest.approx(5, abs=1)  # two in ten seconds, one is left
+    assert state.ran_s == pytest.approx(15, abs=1)
+
+
+def test_after_it_ended(element: Element) -> None:
+    leave(element, 'ended', exit_status=2)
+    assert seen(element, {}) == ('failed', 'exit status 2')
+    leave(element, 'ended', exit_status=-15)
+    assert seen(element, {}) == ('failed', 'ended by signal 15')
+    assert seen(element, {'7_0': 'COMPLETING'}) == ('running', 'stopping')
+    assert seen(element, {'7_0': 'PENDING'}) == ('pending', 'queued')  # requeued by hand
+
+
+def test_after_preemption(element: Element) -> None:
+    leave(element, 'requeued')
+    assert seen(element, {'7_0': 'COMPLETING'}) == ('pending', 'requeued')
+    assert seen(element, {}) == ('failed', 'stopped, and not started again')
+
+
+def test_jobs_that_say_nothing_any_more(element: Element) -> None:
+    leave(element, 'started')
+    assert seen(element, {}) == ('failed', 'cancelled or killed')
+    local = Submitted('local', '7_0', HERE)
+    assert seen(element, None, local)[0] == 'running'  # this very process
+    leave(element, 'started', process_start='1')  # its number is another process's now
+    assert seen(element, None, local) == ('failed', 'cancelled or killed')
+    leave(element, 'started', host='elsewhere')
+    assert seen(element, None, JOB)[0] == 'running'
+    os.utime(element.folder / STATUS, (0, 0))
+    assert seen(element, None, JOB) == ('failed', 'cancelled or killed')
+
+
+def test_a_newer_job_counts(element: Element) -> None:
+    leave(element, 'ended', exit_status=2)
+    newer = Submitted('slurm', '8_0', 'login')
+    assert seen(element, {'8_0': 'PENDING'}, newer) == ('pending', 'queued')
+
+
+def test_a_status_that_is_half_written(element: Element) -> None:
+    leave(element, 'started')
+    (element.folder / STATUS).write_text('{"event": "sta')
+    assert seen(element, {'7_0': 'RUNNING'}) == ('pending', 'starting')
+
+
+def test_a_process_that_ended() -> None:
+    done = subprocess.Popen(['true'])
+    done.wait()
+    assert process_start(done.pid) is None
+
+
+def test_the_last_lines_of_the_last_attempt(element: Element) -> None:
+    element.folder.mkdir()
+    text = '--- one\n$ command\nold\n--- two\n$ command\nfirst\n\nlast \n'
+    (element.folder / 'log.txt').write_text(text)
+    assert found(element, {}).log_end() == ['first', 'last']
