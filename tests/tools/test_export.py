@@ -141,7 +141,6 @@ def test_weights_too_large_for_one_file_lie_beside_it(
     assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
     names = sorted(path.name for path in out.parent.iterdir())
     assert names == ['model.onnx', 'model.onnx.data', 'model.onnx.json']
-    assert out.stat().st_size < Path(f'{out}.data').stat().st_size
     clips = np.zeros((2, 3, 16, 32, 32), np.float32)
     assert logits_elsewhere(out, clips, tmp_path).shape == (2, 7)
 
