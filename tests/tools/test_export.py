@@ -16,7 +16,7 @@ import torch
 from sta.checkpoints import load_checkpoint
 from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.export import checking, run_file
+from sta.export import checking, onnx_model, run_file
 from sta.export import writing as export_writing
 
 from .tiny import ROOT, Tiny, run_tool, save_weights
@@ -129,6 +129,20 @@ model = dict(
         assert side['output']['shape'] == [2, 6]
         assert side['verified']['batch_sizes'] == [2] and len(side['verified']['differences']) == 6
         assert max(side['verified']['differences']) < 1e-4
+
+
+def test_weights_too_large_for_one_file_lie_beside_it(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('onnxruntime')
+    monkeypatch.setattr(onnx_model, 'MAX_BYTES', 0)
+    out = tmp_path / 'made' / 'model.onnx'
+    arguments = ('--schedule', '0', '--out', out)
+    assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
+    names = sorted(path.name for path in out.parent.iterdir())
+    assert names == ['model.onnx', 'model.onnx.data', 'model.onnx.json']
+    clips = np.zeros((2, 3, 16, 32, 32), np.float32)
+    assert logits_elsewhere(out, clips, tmp_path).shape == (2, 7)
 
 
 def test_the_description_says_what_was_exported(tiny: Tiny, tmp_path: Path) -> None:
