@@ -64,7 +64,7 @@ def test_a_budget_that_a_schedule_meets_to_the_last_bit() -> None:
     assert (at.schedule, below.schedule) == (5, 6)
 
 
-@pytest.mark.parametrize('name', ['sta', 'random'])
+@pytest.mark.parametrize('name', ['sta', pytest.param('random', marks=pytest.mark.slow)])
 def test_grids_that_are_not_the_papers(name) -> None:
     model = swin()
     clip = swin_clip(model)
