@@ -64,6 +64,9 @@ def test_whatever_happens_to_jobs(cluster: Cluster, tmp_path: Path) -> None:
     assert 'submitted 5 elements as' in submitted.stdout
     array = submitted.stdout.split(' as ')[1].split('_')[0]
     vit, swin = ([folder / f'elements/{n}/{i}of2' for i in (1, 2)] for n in ('vit', 'swin'))
+    # They must not end before the test comes to them.
+    for held in (f'{array}_2', f'{array}_3'):
+        assert cluster.run('scontrol', 'hold', held).returncode == 0
 
     # Cancelled and requeued by hand in the middle.
     cluster.wait_mid_run(vit[0], f'{array}_0')
@@ -76,6 +79,7 @@ def test_whatever_happens_to_jobs(cluster: Cluster, tmp_path: Path) -> None:
     during = cluster.start('collect', folder)  # while it runs, and beside it
 
     # Out of time or preempted: SLURM sends the signal that submitit asked for.
+    cluster.run('scontrol', 'release', f'{array}_2')
     cluster.wait_mid_run(swin[0], f'{array}_2')
     cluster.run('scancel', '--signal=USR2', f'{array}_2')
     cluster.wait(lambda: status(swin[0])['event'] == 'requeued', 'is not requeued')
@@ -83,6 +87,7 @@ def test_whatever_happens_to_jobs(cluster: Cluster, tmp_path: Path) -> None:
     cluster.start_now(f'{array}_2')
 
     # Killed the hard way: job, and with it what it started.
+    cluster.run('scontrol', 'release', f'{array}_3')
     cluster.wait_mid_run(swin[1], f'{array}_3')
     os.kill(status(swin[1])['pid'], signal.SIGKILL)
     cluster.wait_empty()
