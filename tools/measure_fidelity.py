@@ -94,13 +94,14 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
     runner = build_test_runner(config, arguments.checkpoint)
     seen = observe_videos(runner, still=arguments.still)
     variants = runner.test_loop.variants
-    rows = rows_of(seen, variants, gflops_of(runner.model, variants))
+    gflops = gflops_of(runner.model, variants)
+    rows = rows_of(seen, variants, gflops)
     print_table(fidelity_table(rows, title='Fidelity to the whole model', still=arguments.still))
     if seen.num_broken:
         print(f'left out, since they cannot be decoded: {seen.num_broken} videos')
     facts = {'command': command, 'still': arguments.still, 'left_out': seen.num_broken}
     names = class_names(runner)
-    by_class = rows_by_class(seen, variants, gflops_of(runner.model, variants), names)
+    by_class = rows_by_class(seen, variants, gflops, names)
     written = write_fidelity(rows, by_class, Path(config.work_dir), facts)
     print(f'written to {config.work_dir}: {", ".join(path.name for path in written)}')
 

@@ -42,24 +42,9 @@ class ToMeMergePruner:
     ) -> Pruned:
         """Merge one stage; tokens (B, L, C), features (B, L, D)."""
         tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
-        sizes = context.sizes
-        if sizes is None:
-            sizes = torch.ones(tokens.shape[:2], dtype=torch.float32, device=tokens.device)
-        kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        left = stage.total_drop
-        dtype = tokens.dtype
         with full_precision(tokens.device.type):
-            tokens, features = tokens.float(), features.detach().float()
-            while left:
-                num_merge = min(left, tokens.shape[1] // 2)
-                source, target, rest = match_pairs(normalise(features), num_merge)
-                features = merge_pairs(features, sizes, source, target)
-                tokens = merge_pairs(tokens, sizes, source, target)
-                sizes = sizes.scatter_add(1, target, sizes.gather(1, source))
-                tokens, features = select_tokens(tokens, rest), select_tokens(features, rest)
-                sizes, kept = sizes.gather(1, rest), kept.gather(1, rest)
-                left -= num_merge
-        return Pruned(tokens.to(dtype), kept, sizes)
+            features = features.detach().float()
+            return merge_rounds(tokens, features, context.sizes, stage.total_drop)
 
 
 class ToMeDropPruner:
@@ -98,6 +83,46 @@ class ToMeDropPruner:
                 features, kept = select_tokens(features, rest), kept.gather(1, rest)
                 left -= num_drop
         return Pruned(select_tokens(tokens, kept), kept)
+
+
+def merge_rounds(
+    tokens: Tensor,
+    features: Tensor,
+    sizes: Tensor | None,
+    num_merge: int,
+    *,
+    mass: Tensor | None = None,
+) -> Pruned:
+    """Merge pairs in rounds of at most half the tokens.
+
+    Args:
+        tokens: (B, L, C).
+        features: (B, L, D) float32, what is compared; merged like the tokens.
+        sizes: (B, L) float32, how many input tokens each one stands for; None: one each.
+        num_merge: pairs.
+        mass: (B, L) float32, what a token weighs in a mean; default its size, which also serves
+            where all of a pair weighs nothing.
+
+    Returns:
+        What is left, in natural order, tokens in their own dtype.
+    """
+    if sizes is None:
+        sizes = torch.ones(tokens.shape[:2], dtype=torch.float32, device=tokens.device)
+    kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
+    dtype, tokens = tokens.dtype, tokens.float()
+    while num_merge:
+        now = min(num_merge, tokens.shape[1] // 2)
+        source, target, rest = match_pairs(normalise(features), now)
+        weights = sizes if mass is None else _pair_weights(mass, sizes, source, target)
+        features = merge_pairs(features, weights, source, target)
+        tokens = merge_pairs(tokens, weights, source, target)
+        if mass is not None:
+            mass = mass.scatter_add(1, target, mass.gather(1, source)).gather(1, rest)
+        sizes = sizes.scatter_add(1, target, sizes.gather(1, source)).gather(1, rest)
+        tokens, features = select_tokens(tokens, rest), select_tokens(features, rest)
+        kept = kept.gather(1, rest)
+        num_merge -= now
+    return Pruned(tokens.to(dtype), kept, sizes)
 
 
 def match_pairs(features: Tensor, num_merge: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,3 +164,10 @@ def merge_pairs(values: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -
     whole = sizes.scatter_add(1, target, sizes.gather(1, source)).unsqueeze(-1)
     # Only a source can weigh nothing; 0 / 0 would spoil its gradient.
     return total / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+
+
+def _pair_weights(mass: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Weights (B, L) of a merge: the mass, or the sizes in groups that have none."""
+    group = mass.scatter_add(1, target, mass.gather(1, source))
+    group = group.scatter(1, source, group.gather(1, target))
+    return torch.where(group > 0, mass, sizes)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from .checks import full_precision, tokens_per_chunk
-from .context import Pruned, StageContext, select_tokens
+from .context import Pruned, StageContext
 from .schedule import PruningStage
-from .scores import normalise
-from .tome import match_pairs, merge_pairs
+from .tome import merge_rounds
 
 
 class SaliencyMergePruner:
@@ -44,28 +43,14 @@ class SaliencyMergePruner:
     ) -> Pruned:
         """Merge one stage; tokens (B, L, C), features (B, L, D + 1), the last one sharpness."""
         tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
-        sizes = context.sizes
-        if sizes is None:
-            sizes = torch.ones(tokens.shape[:2], dtype=torch.float32, device=tokens.device)
-        kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
-        left = stage.total_drop
-        dtype = tokens.dtype
         with full_precision(tokens.device.type):
             features = features.detach().float()
-            keys, mass = features[..., :-1], sizes * saliency(features[..., -1])
-            tokens = tokens.float()
-            while left:
-                num_merge = min(left, tokens.shape[1] // 2)
-                source, target, rest = match_pairs(normalise(keys), num_merge)
-                weights = _pair_weights(mass, sizes, source, target)
-                tokens = merge_pairs(tokens, weights, source, target)
-                keys = merge_pairs(keys, weights, source, target)
-                mass = mass.scatter_add(1, target, mass.gather(1, source)).gather(1, rest)
-                sizes = sizes.scatter_add(1, target, sizes.gather(1, source)).gather(1, rest)
-                tokens, keys = select_tokens(tokens, rest), select_tokens(keys, rest)
-                kept = kept.gather(1, rest)
-                left -= num_merge
-        return Pruned(tokens.to(dtype), kept, sizes)
+            mass = saliency(features[..., -1])
+            if context.sizes is not None:
+                mass = mass * context.sizes
+            return merge_rounds(
+                tokens, features[..., :-1], context.sizes, stage.total_drop, mass=mass
+            )
 
 
 def saliency(sharpness: Tensor) -> Tensor:
@@ -81,10 +66,3 @@ def saliency(sharpness: Tensor) -> Tensor:
     span = sharpness.amax(-1, keepdim=True) - low
     scaled = (sharpness - low) / span.clamp_min(torch.finfo(sharpness.dtype).tiny)
     return scaled * (scaled >= scaled.mean(-1, keepdim=True))
-
-
-def _pair_weights(mass: Tensor, sizes: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Weights (B, L) of a merge: the mass, or the sizes in groups that have none."""
-    group = mass.scatter_add(1, target, mass.gather(1, source))
-    group = group.scatter(1, source, group.gather(1, target))
-    return torch.where(group > 0, mass, sizes)
