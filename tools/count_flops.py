@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from sta.analysis import count_costs
@@ -17,7 +16,7 @@ from sta.engine import chosen_pruners, chosen_variants, expand_variants
 from sta.engine.budgets import meet_budgets
 from sta.engine.command_line import run_command
 from sta.engine.config import load_config
-from sta.engine.session import build_model, clip_shape, views_per_video
+from sta.engine.session import build_model_of_shapes, clip_shape, views_per_video
 from sta.pruning import Variant
 from sta.report import cost_table, print_table
 
@@ -60,8 +59,7 @@ def count(arguments: argparse.Namespace) -> None:
         variants = chosen_variants(
             config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
         )
-    with torch.device('meta'):  # shapes are all that counts: a ViT-H need not be filled
-        model = build_model(config)
+    model = build_model_of_shapes(config)
     costs = count_costs(model, variants, clip_shape(model.backbone))
     rows = [(variant.name, cost) for variant, cost in zip(variants, costs, strict=True)]
     print_table(cost_table(rows, views=views_per_video(config), title=Path(arguments.config).stem))

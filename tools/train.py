@@ -16,7 +16,7 @@ from sta.checkpoints import export_weights
 from sta.engine import LAUNCHERS, start_processes
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
-from sta.engine.training import build_train_runner
+from sta.engine.training import build_train_runner, resume_training
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint, or from the last one in the work dir',
+        help='go on from a checkpoint, or from the last one in the work dir if there is one',
     )
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='automatic mixed precision')
     parser.add_argument(
@@ -53,8 +53,7 @@ def train(arguments: argparse.Namespace) -> None:
         wrapper = dict(bf16='BFloat16OptimWrapper', fp16='AmpOptimWrapper')[arguments.amp]
         config.optim_wrapper.type = wrapper
     if arguments.resume:
-        config.resume = True
-        config.load_from = None if arguments.resume == 'auto' else arguments.resume
+        resume_training(config, None if arguments.resume == 'auto' else arguments.resume)
     runner = build_train_runner(config)
     runner.train()
     if arguments.export and runner.rank == 0:

@@ -3,6 +3,8 @@ custom_imports = dict(
     imports=[
         'sta.models',
         'sta.datasets.motions.symmetry',
+        'sta.datasets.rand_augment',
+        'sta.datasets.repeated_augmentation',
         'sta.datasets.transforms',
         'sta.datasets.video_list',
         'sta.engine',

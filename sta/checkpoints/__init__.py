@@ -4,6 +4,7 @@ from .converter import ConversionReport, convert_checkpoint
 from .errors import CheckpointError
 from .exporter import export_weights
 from .loader import LoadReport, load_checkpoint
+from .pretrained import load_encoder
 from .reader import read_state_dict
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'convert_checkpoint',
     'export_weights',
     'load_checkpoint',
+    'load_encoder',
     'read_state_dict',
 ]

@@ -28,7 +28,8 @@ _OTHER_CLASSES = {
 _FOREIGN = (
     (
         r'(^|\.)(decoder\.|mask_token$|encoder_to_decoder\.)',
-        'It is a pre-training checkpoint with a decoder: use the fine-tuned one',
+        'It is a pre-training checkpoint with a decoder: use the fine-tuned one, or train from it '
+        'with pretrained=FILE in the config',
     ),
     (r'(^|\.)transformer_layers\.layers\.|temporal_(attn|embed)|time_embed', 'It is a TimeSformer'),
     (r'attn\.(rel_pos_[hwt]|pool_[qkv])(\.|$)', 'It is an MViT'),

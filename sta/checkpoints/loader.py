@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .errors import listed
 from .fit import as_weight, fit_to
-from .naming import translate
+from .naming import Translation, translate
 from .reader import find_tensors, read_state_dict
 
 
@@ -29,6 +29,8 @@ class LoadReport:
         unused: tensors left out on purpose: a head the model has no place for, biases of keys that
             are zero.
         cast: dtypes converted, e.g. 'float16 -> float32', or ''.
+        anew: weights of the model that keep their own values on purpose, see
+            :func:`sta.checkpoints.load_encoder`.
     """
 
     path: str
@@ -37,12 +39,14 @@ class LoadReport:
     num_parameters: int
     unused: tuple[str, ...] = ()
     cast: str = ''
+    anew: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = (
             f'loaded {self.num_loaded} tensors ({self.num_parameters / 1e6:.2f} M numbers) from '
             f'{self.path}, named as by {self.source}; none missing, none unexpected'
         )
+        text += f'; begin anew: {listed(self.anew, 4)}' if self.anew else ''
         text += f'; converted {self.cast}' if self.cast else ''
         return text + (f'; not used: {listed(self.unused)}' if self.unused else '')
 
@@ -69,10 +73,30 @@ def load_checkpoint(
         CheckpointError: unknown names, or a weight that is missing, unexpected or of another shape.
             The model is left as it was.
     """
-    where, given = _given(source)
-    translation = translate(given, where)
-    chosen, head = fit_to(model, translation, where)
+    where, given = given_tensors(source)
+    return load_translated(model, translate(given, where), where)
+
+
+def load_translated(
+    model: nn.Module, translation: Translation, where: str, *, anew: Sequence[str] = ()
+) -> LoadReport:
+    """Copy tensors under mmaction2's names into a model they must fit.
+
+    Args:
+        model: a recognizer, or a bare backbone.
+        translation: the tensors.
+        where: file, for messages.
+        anew: weights of the model that need not be there and keep their values.
+
+    Raises:
+        CheckpointError: they do not fit. The model is left as it was.
+    """
     own = model.state_dict()
+    kept = {name: own[name] for name in anew}
+    chosen, head = fit_to(
+        model, translation._replace(tensors={**translation.tensors, **kept}), where
+    )
+    chosen = {name: tensor for name, tensor in chosen.items() if name not in kept}
     # Converted as a whole before the first is copied: a failure must leave the model as it was.
     converted = {n: as_weight(tensor, own[n].dtype, n, where) for n, tensor in chosen.items()}
     with torch.no_grad():
@@ -86,10 +110,18 @@ def load_checkpoint(
         num_parameters=sum(tensor.numel() for tensor in chosen.values()),
         unused=(*sorted(head), *translation.left_out),
         cast=', '.join(sorted(f'{str(a)[6:]} -> {str(b)[6:]}' for a, b in casts if a != b)),
+        anew=tuple(anew),
     )
 
 
-def _given(source: str | os.PathLike | Mapping[str, Any]) -> tuple[str, dict[str, Tensor]]:
+def given_tensors(
+    source: str | os.PathLike | Mapping[str, Any],
+) -> tuple[str, dict[str, Tensor]]:
+    """What to call a source in messages, and its tensors under its own names.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     if not isinstance(source, Mapping):
         return str(source), read_state_dict(source)
     as_tensors = {

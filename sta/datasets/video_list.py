@@ -17,6 +17,7 @@ from .class_names import read_class_names
 from .decoding import DECODERS
 from .errors import DataError
 from .guard import Guard, GuardError
+from .repeated_augmentation import RepeatedAugmentation
 from .video_file import VideoError, check_file
 
 ON_BROKEN = ('skip', 'error')
@@ -105,6 +106,13 @@ class VideoListDataset(VideoDataset):
             num_classes=num_classes,
             test_mode=test_mode,
         )
+        if test_mode and self.repeats:
+            raise DataError('RepeatedAugmentation is for training: evaluation sees a video once')
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an item is a list of several augmentations of a video."""
+        return any(isinstance(t, RepeatedAugmentation) for t in self.pipeline.transforms)
 
     def load_data_list(self) -> list[dict]:
         """Parse the list."""
@@ -120,11 +128,12 @@ class VideoListDataset(VideoDataset):
         names = (self.get_data_info(i)['filename'] for i in range(len(self)))
         return [name for name in names if not os.path.isfile(name)]
 
-    def __getitem__(self, index: int) -> dict | BrokenVideo:
+    def __getitem__(self, index: int) -> dict | list[dict] | BrokenVideo:
         """Decode and transform one video.
 
         Returns:
-            The pipeline's dict, or in evaluation under ``on_broken='skip'`` the broken video.
+            What the pipeline gives: a dict, or a list of them from RepeatedAugmentation; in
+            evaluation under ``on_broken='skip'`` the broken video.
 
         Raises:
             DataError: it is broken, under ``on_broken='error'``.
@@ -170,7 +179,7 @@ class VideoListDataset(VideoDataset):
         # pickle passes arrays on without a copy, tensors with three.
         return {**loaded, 'inputs': loaded['inputs'].numpy()}
 
-    def load_in_place(self, index: int) -> dict | BrokenVideo:
+    def load_in_place(self, index: int) -> dict | list[dict] | BrokenVideo:
         """One video without a guard, in this process, whose random numbers augmentation draws."""
         for decoder in self.decoders:
             loaded = self._load(index, decoder)
@@ -178,7 +187,7 @@ class VideoListDataset(VideoDataset):
                 break
         return loaded
 
-    def _load(self, index: int, decoder: str) -> dict | BrokenVideo:
+    def _load(self, index: int, decoder: str) -> dict | list[dict] | BrokenVideo:
         info = self.get_data_info(index)
         info['decoder'] = decoder
         try:
@@ -189,7 +198,8 @@ class VideoListDataset(VideoDataset):
                 reason = f'{type(error).__name__}: {reason}'
             return BrokenVideo(index, info['filename'], int(info['label']), reason)
         facts = dict(index=index, filename=info['filename'], decoder=decoder)
-        data['data_samples'].set_metainfo(facts)
+        for packed in data if isinstance(data, list) else [data]:
+            packed['data_samples'].set_metainfo(facts)
         return data
 
 

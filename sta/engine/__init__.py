@@ -6,6 +6,7 @@ heal_host()
 
 from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
 from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # noqa: E402
+from .validation import SoundVideosValLoop  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
 from .variants import (  # noqa: E402
     VariantError,
@@ -21,6 +22,7 @@ __all__ = [
     'LAUNCHERS',
     'BFloat16OptimWrapper',
     'LaunchError',
+    'SoundVideosValLoop',
     'VariantError',
     'VariantTestLoop',
     'chosen_pruners',

@@ -26,6 +26,7 @@ KNOWN_KEYS = (
     'model',
     'optim_wrapper',
     'param_scheduler',
+    'pretrained',
     'randomness',
     'resume',
     'test_cfg',

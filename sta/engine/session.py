@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -55,6 +57,19 @@ def build_model(config: Config) -> nn.Module:
                 f'or STASwinTransformer3D'
             )
         return MODELS.build(config.model)
+
+
+def build_model_of_shapes(config: Config) -> nn.Module:
+    """Build the recognizer of a config on the meta device, for counting: a ViT-H takes no memory.
+
+    Raises:
+        ConfigError, ScheduleError: see :func:`build_model`.
+    """
+    config = copy.deepcopy(config)
+    # Mixup draws from a distribution, which checks its parameters by their values.
+    config.get('model', {}).get('data_preprocessor', {}).pop('blending', None)
+    with torch.device('meta'):
+        return build_model(config)
 
 
 @contextmanager

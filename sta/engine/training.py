@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
-from sta.checkpoints import load_checkpoint, read_state_dict
+from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
+from sta.datasets.repeated_augmentation import COLLATE
 
 from .config import ConfigError
 from .session import build_model, check_labels, check_videos, explained, say
@@ -25,6 +30,7 @@ def build_train_runner(config: Config) -> Runner:
 
     Raises:
         ConfigError: a part is missing or cannot be built, or the work dir holds an older run.
+        CheckpointError: what training starts from cannot be read or does not fit.
         DataError: the training list or its videos are not there.
     """
     needed = ('train_cfg', 'train_dataloader', 'optim_wrapper')
@@ -42,6 +48,7 @@ def build_train_runner(config: Config) -> Runner:
                 dataset = DATASETS.build(config[part].dataset)
             check_videos(dataset)
             check_labels(dataset, model)
+            _check_collation(part, config, dataset)
             if config[part].get('drop_last') and len(dataset) < config[part].batch_size:
                 raise ConfigError(
                     f'{part}: {len(dataset)} videos do not fill one batch of '
@@ -49,11 +56,11 @@ def build_train_runner(config: Config) -> Runner:
                 )
     if not torch.cuda.is_available() and config.launcher != 'none':
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
-    start = None
-    if config.get('load_from') is not None and not config.get('resume'):
+    start = _start_of(config)
+    if start is not None:
         # mmengine knows one naming, and passes over weights that do not fit with a warning.
-        say(load_checkpoint(model, config.load_from))
-        start, config.load_from = config.load_from, None
+        say(start(model))
+        config.load_from = None
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     with explained(f'config {config.filename} cannot be trained'):
         runner = Runner.from_cfg(config)
@@ -64,31 +71,69 @@ def build_train_runner(config: Config) -> Runner:
     return runner
 
 
+def _start_of(config: Config) -> Callable[[nn.Module], LoadReport] | None:
+    """What puts the weights into a model that training starts from; None for random ones."""
+    if config.get('resume'):
+        return None
+    if config.get('load_from') is not None:
+        return partial(load_checkpoint, source=config.load_from)
+    if config.get('pretrained') is not None:
+        return partial(load_encoder, source=config.pretrained)
+    return None
+
+
 class _StartFrom(Hook):
     """Load weights when training starts: mmengine draws random ones right before."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, load: Callable[[nn.Module], LoadReport]) -> None:
+        self.load = load
 
     def before_train(self, runner: Runner) -> None:
-        load_checkpoint(getattr(runner.model, 'module', runner.model), self.path)
+        self.load(getattr(runner.model, 'module', runner.model))
+
+
+def _check_collation(part: str, config: Config, dataset: Any) -> None:
+    collate = (config[part].get('collate_fn') or {}).get('type')
+    if getattr(dataset, 'repeats', False) and collate != COLLATE:
+        raise ConfigError(
+            f'{part} of {config.filename}: RepeatedAugmentation gives several clips a video, set '
+            f"collate_fn=dict(type='{COLLATE}')"
+        )
+
+
+def resume_training(config: Config, checkpoint: str | None = None) -> None:
+    """Make a config go on from a checkpoint, or from the last one in its work_dir.
+
+    Where there is none yet, training begins as the config says, so that a job can be started again
+    and again with the same command.
+
+    Args:
+        config: with work_dir; changed.
+        checkpoint: None takes the last one.
+    """
+    if checkpoint is None and not Path(config.work_dir, 'last_checkpoint').exists():
+        say(f'nothing to resume in {config.work_dir}: training starts anew')
+        return
+    config.resume, config.load_from = True, checkpoint
 
 
 def _check_checkpoints(config: Config) -> None:
     """What training starts from must be there, and what it would write over must not."""
-    folder = Path(config.work_dir)
-    if not config.get('resume') and any((*folder.glob('epoch_*.pth'), *folder.glob('iter_*.pth'))):
+    folder, resume, whole = Path(config.work_dir), config.get('resume'), config.get('load_from')
+    if resume:
+        if whole is not None and not whole.endswith('.pth'):
+            raise ConfigError(f'--resume needs a .pth of tools/train.py, got {whole}')
+    elif any((*folder.glob('epoch_*.pth'), *folder.glob('iter_*.pth'))):
         raise ConfigError(
-            f'{folder} already holds checkpoints of a run: --resume goes on with it, --work-dir '
-            f'starts another'
+            f'{folder} already holds checkpoints of a run: --resume [CHECKPOINT] goes on with it, '
+            f'--work-dir starts another'
         )
-    if (
-        config.get('resume')
-        and config.get('load_from') is None
-        and not (folder / 'last_checkpoint').exists()
-    ):
-        say(f'nothing to resume in {folder}: training starts anew')
-    if config.get('load_from') is not None:
-        if config.get('resume') and not config.load_from.endswith('.pth'):
-            raise ConfigError(f'--resume needs a .pth of tools/train.py, got {config.load_from}')
-        read_state_dict(config.load_from)
+    elif config.get('pretrained') is not None:
+        if whole is not None:
+            raise ConfigError(
+                f'load_from is {whole} and pretrained {config.pretrained}: load_from is a whole '
+                f'model, pretrained an encoder whose classifier begins anew; set one to None'
+            )
+        read_state_dict(config.pretrained)
+    if whole is not None:
+        read_state_dict(whole)

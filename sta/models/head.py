@@ -24,6 +24,7 @@ class LinearHead(TimeSformerHead):
         average_clips: how mmaction2 averages views when it evaluates: 'prob', 'score' or None.
         dropout_ratio: dropout of the feature in training.
         loss_cls: loss, by default cross-entropy.
+        label_smooth_eps: share of the target that is spread evenly over all classes in training.
     """
 
     def __init__(
@@ -34,13 +35,17 @@ class LinearHead(TimeSformerHead):
         average_clips: str | None = 'prob',
         dropout_ratio: float = 0.0,
         loss_cls: dict[str, Any] | None = None,
+        label_smooth_eps: float = 0.0,
     ) -> None:
+        if not 0 <= label_smooth_eps < 1:
+            raise ValueError(f'label_smooth_eps must be in [0, 1), got {label_smooth_eps}')
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
             average_clips=average_clips,
             dropout_ratio=dropout_ratio,
             loss_cls=loss_cls or dict(type='CrossEntropyLoss'),
+            label_smooth_eps=label_smooth_eps,
         )
 
     def forward(self, x: Tensor, loss_aux: dict[str, Any] | None = None) -> Tensor:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from sta.analysis import count_costs
-from sta.engine.session import build_model, clip_shape
+from sta.engine.session import build_model_of_shapes, clip_shape
 from sta.evaluation import Cost
 from sta.pruning import PruningSchedule
 
@@ -29,8 +27,7 @@ def add_costs(findings: Findings, experiments: Iterable[Experiment], inputs: Inp
     for experiment in dict.fromkeys(experiments):
         by_config.setdefault(experiment.setting.config, []).append(experiment)
     for own in by_config.values():
-        with torch.device('meta'):  # shapes are all that counts
-            model = build_model(inputs.config(own[0].setting))
+        model = build_model_of_shapes(inputs.config(own[0].setting))
         counted: dict[str, tuple[Cost, str]] = {}
         for experiment in own:
             variant = variant_of(experiment)

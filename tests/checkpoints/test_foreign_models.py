@@ -17,7 +17,10 @@ def refusal(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> str:
     return str(caught.value)
 
 
-PRE_TRAINING = 'It is a pre-training checkpoint with a decoder: use the fine-tuned one'
+PRE_TRAINING = (
+    'It is a pre-training checkpoint with a decoder: use the fine-tuned one, or train from it with '
+    'pretrained=FILE in the config'
+)
 CLASS_TOKEN = 'It has a class token, as image ViTs have and VideoMAE has not'
 OTHER_MODELS = {
     'encoder.blocks.0.mlp.fc1.weight decoder.blocks.0.mlp.fc1.weight mask_token': PRE_TRAINING,

@@ -168,7 +168,8 @@ def test_pre_training_checkpoints_are_told() -> None:
     }
     message = refusal(weights_of(hf_model('VideoMAEForPreTraining', **decoder)))
     assert message.endswith(
-        '. It is a pre-training checkpoint with a decoder: use the fine-tuned one'
+        '. It is a pre-training checkpoint with a decoder: use the fine-tuned one, or train from '
+        'it with pretrained=FILE in the config'
     )
     message = refusal(weights_of(hf_model('VideoMAEModel')))
     assert '2 blocks of width 24 but no classifier, as pre-trained encoders' in message

@@ -7,13 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from torch import nn
 
 from sta.engine import expand_variants
 from sta.engine.config import load_config
-from sta.engine.session import build_model
+from sta.engine.session import build_model_of_shapes
 from sta.pruning import Variant
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +36,7 @@ def config_of(name: str) -> Config:
 @lru_cache
 def model_of(name: str) -> nn.Module:
     """Without weights: the meta device allocates nothing."""
-    with torch.device('meta'):
-        return build_model(config_of(name))
+    return build_model_of_shapes(config_of(name))
 
 
 def leaves(node: Any, place: tuple = (), *, into_lists: bool = True) -> Iterator[tuple[tuple, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mmaction import registry
@@ -13,6 +14,11 @@ from sta.engine.session import views_per_video
 from tests.configs.shipped import CLASSES, CONFIGS, PUBLISHED, config_of, leaves, model_of
 
 VIEWS = {'k400': 15, 'ssv2': 6}
+
+
+def flat(pipeline: list[Any]) -> list[Any]:
+    """Every transform, those that are repeated among them."""
+    return [inner for step in pipeline for inner in (step, *flat(step.get('transforms', [])))]
 
 
 @pytest.mark.parametrize('name', CONFIGS)

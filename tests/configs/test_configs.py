@@ -76,7 +76,9 @@ def test_every_key_at_the_top_is_known(name) -> None:
     config = config_of(name)
     used_elsewhere = {
         'train_pipeline',
+        'blending',
         'test_pipeline',
+        'val_pipeline',
         'dataset_type',
         'data_root',
     }
