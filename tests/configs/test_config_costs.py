@@ -47,8 +47,8 @@ def test_the_cost_of_every_schedule(name) -> None:
 
 
 def size_of(name: str) -> str:
-    """'_s' of 'sta_vit_s_k400', '' of 'sta_vit_k400'."""
-    return name.removeprefix('sta_vit').removesuffix('_k400')
+    """'_s' of 'sta_vit_s_k400', '' of 'sta_vit_k400' and 'train_sta_vit_k400'."""
+    return name.removeprefix('train_').removeprefix('sta_vit').removesuffix('_k400')
 
 
 def test_the_cost_of_sta_64_is_the_papers() -> None:

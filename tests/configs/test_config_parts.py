@@ -25,12 +25,12 @@ def flat(pipeline: list[Any]) -> list[Any]:
 def test_the_views_are_what_the_model_takes(name) -> None:
     config, backbone = config_of(name), model_of(name).backbone
     for loader in ('test_dataloader', 'train_dataloader'):
-        pipeline = config.get(loader, {}).get('dataset', {}).get('pipeline', [])
+        pipeline = flat(config.get(loader, {}).get('dataset', {}).get('pipeline', []))
         steps = {step.type: step for step in pipeline}
         for step in pipeline:
             frames = step.get('clip_len', 16 if step.type == 'ProtocolSampleFrames' else None)
             assert frames in (None, backbone.num_frames), step
-            size = step.get('size', step.get('crop_size'))
+            size = step.get('size', step.get('crop_size', step.get('scale', [None])[0]))
             assert size in (None, backbone.img_size), step
         assert steps == {} or steps['FormatShape'].input_format == 'NCTHW'
 
