@@ -30,6 +30,10 @@ class _NamedPruner(WrappedPruner):
         with record_function(_PRUNING):
             return super().__call__(tokens, features, stage, context)
 
+    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
+        with record_function(_PRUNING):
+            return super().kept_at_input(clip, grid)
+
 
 def time_by_part(model: nn.Module, run: Callable[[], Any], *, rounds: int) -> dict[str, float]:
     """Milliseconds that each of ``PARTS`` takes in a forward pass, on a CPU.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sta.pruning import Pruned, PruningStage, StageContext
+
+from .clock import Clock, clock_of
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class WrappedPruner:
         self.merges = pruner.merges
         self.per_chunk = pruner.per_chunk
         self.check = pruner.check
+        self.at_input = getattr(pruner, 'at_input', False)
+
+    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
+        """Which tokens are computed at all, where that is decided at the input."""
+        return self._pruner.kept_at_input(clip, grid)
 
     def __call__(
         self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
@@ -70,26 +75,36 @@ class WrappedPruner:
 
 
 class TimedPruner(WrappedPruner):
-    """A pruner that adds up the time its stages take.
+    """A pruner that marks when its stages begin and end.
 
     Args:
         pruner: the one that does the work.
-        is_cuda: whether to wait for the GPU before and after a stage.
+        clock: by which.
+
+    Attributes:
+        spans: the marks of every stage.
     """
 
-    def __init__(self, pruner: Any, *, is_cuda: bool) -> None:
+    def __init__(self, pruner: Any, clock: Clock) -> None:
         super().__init__(pruner)
-        self._is_cuda = is_cuda
-        self.seconds = 0.0
+        self._clock = clock
+        self.spans: list[tuple[Any, Any]] = []
 
     def __call__(
         self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
     ) -> Pruned:
-        """Prune one stage and add its time."""
-        start = _now(self._is_cuda)
+        """Prune one stage between two marks."""
+        start = self._clock.mark()
         pruned = super().__call__(tokens, features, stage, context)
-        self.seconds += _now(self._is_cuda) - start
+        self.spans.append((start, self._clock.mark()))
         return pruned
+
+    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
+        """Choose what is computed at all, between two marks."""
+        start = self._clock.mark()
+        kept = super().kept_at_input(clip, grid)
+        self.spans.append((start, self._clock.mark()))
+        return kept
 
 
 def time_interleaved(
@@ -102,6 +117,8 @@ def time_interleaved(
 ) -> list[Timing]:
     """Time contestants in turn, A B A B, so that a drifting machine slows all of them alike.
 
+    On a GPU the host never waits between forwards; see :class:`sta.analysis.clock.CudaClock`.
+
     Args:
         contestants: what to run, by name; each call is one forward pass.
         batch_size: clips in one forward.
@@ -112,13 +129,14 @@ def time_interleaved(
     for run in contestants.values():
         for _ in range(warm_up):
             run()
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    clock = clock_of(is_cuda)
+    spans: dict[str, list[tuple[Any, Any]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            start = _now(is_cuda)
+            start = clock.mark()
             run()
-            seconds[name].append(_now(is_cuda) - start)
-    return [Timing(name, batch_size, np.array(values)) for name, values in seconds.items()]
+            spans[name].append((start, clock.mark()))
+    return [Timing(name, batch_size, clock.seconds(marks)) for name, marks in spans.items()]
 
 
 def pruning_share(backbone: Any, run: Callable[[], Any], *, rounds: int, is_cuda: bool) -> float:
@@ -128,22 +146,16 @@ def pruning_share(backbone: Any, run: Callable[[], Any], *, rounds: int, is_cuda
         backbone: with the variant set that is to be measured.
         run: one forward pass.
         rounds: forwards to average over.
-        is_cuda: whether they run on a GPU; waiting for it around each stage makes the share an
-            upper bound there.
+        is_cuda: whether they run on a GPU.
     """
-    original = backbone.pruner
-    timed = TimedPruner(original, is_cuda=is_cuda)
+    original, clock = backbone.pruner, clock_of(is_cuda)
+    timed = TimedPruner(original, clock)
     backbone.pruner = timed
     try:
-        start = _now(is_cuda)
+        start = clock.mark()
         for _ in range(rounds):
             run()
-        return timed.seconds / (_now(is_cuda) - start)
+        [whole] = clock.seconds([(start, clock.mark())])
+        return float(clock.seconds(timed.spans).sum() / whole)
     finally:
         backbone.pruner = original
-
-
-def _now(is_cuda: bool) -> float:
-    if is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sta.analysis import throughput
+from sta.analysis import clock as clocks
+from sta.analysis.clock import ProcessClock
 from sta.analysis.throughput import TimedPruner, Timing, pruning_share, time_interleaved
+from sta.pruning import Variant
 from tests.models.small_vit import clips, small_vit
 
 
@@ -18,7 +20,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
-        monkeypatch.setattr(throughput.time, 'perf_counter', lambda: self.seconds)
+        monkeypatch.setattr(clocks.time, 'perf_counter', lambda: self.seconds)
 
     def tick(self, seconds: float) -> None:
         self.seconds += seconds
@@ -105,11 +107,12 @@ def test_a_timed_pruner_prunes_alike(pruner) -> None:
     model, clip = small_vit(schedule=4, pruner=pruner), clips(2)
     with torch.no_grad():
         feature, kept = model(clip, return_kept=True)
-        timed = model.pruner = TimedPruner(model.pruner, is_cuda=False)
+        timed = model.pruner = TimedPruner(model.pruner, ProcessClock())
         again, kept_again = model(clip, return_kept=True)
     assert torch.equal(feature, again)
     assert all(torch.equal(a, b) for a, b in zip(kept, kept_again))
-    assert timed.seconds > 0
+    spent = ProcessClock().seconds(timed.spans)
+    assert spent.shape == (3,) and (spent > 0).all()
 
 
 def test_a_share_of_a_real_model_is_a_share() -> None:
@@ -119,3 +122,106 @@ def test_a_share_of_a_real_model_is_a_share() -> None:
         assert 0 < share < 1
         model.set_schedule(0)
         assert pruning_share(model, lambda: model(clip), rounds=1, is_cuda=False) == 0
+
+
+def test_choosing_at_the_input_counts_as_pruning() -> None:
+    model, clip = small_vit(), clips(2)
+    model.set_variant(Variant('rlt', {'type': 'RunLengthPruner', 'threshold': 1.1}, None))
+    with torch.no_grad():
+        feature, kept = model(clip, return_kept=True)
+        timed = model.pruner = TimedPruner(model.pruner, ProcessClock())
+        again, kept_again = model(clip, return_kept=True)
+        assert len(timed.spans) == 1
+        assert torch.equal(feature, again) and torch.equal(kept[0], kept_again[0])
+        assert kept[0].shape[1] < model.num_tokens(tuple(clip.shape[1:]))
+        assert 0 < pruning_share(model, lambda: model(clip), rounds=2, is_cuda=False) < 1
+
+
+class FakeGPU:
+    """A stream that works off what it is given only when somebody waits for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.queue: list[float] = []
+        self.waits = 0
+        gpu = self
+
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                assert enable_timing
+
+            def record(self) -> None:
+                self.behind = len(gpu.queue)
+
+            def elapsed_time(self, end: Event) -> float:
+                assert gpu.waits, 'read before the GPU was there'
+                return 1e3 * sum(gpu.queue[self.behind : end.behind])
+
+        monkeypatch.setattr(torch.cuda, 'Event', Event)
+        monkeypatch.setattr(torch.cuda, 'synchronize', self.wait)
+
+    def wait(self) -> None:
+        self.waits += 1
+
+
+def test_on_a_gpu_nothing_waits_between_forwards(monkeypatch) -> None:
+    gpu, waits = FakeGPU(monkeypatch), []
+
+    def run(seconds: list[float]):
+        def forward() -> None:
+            waits.append(gpu.waits)
+            gpu.queue.append(seconds.pop(0))
+
+        return forward
+
+    a, b = time_interleaved(
+        {'a': run([50.0, 1.0, 3.0]), 'b': run([50.0, 4.0, 8.0])},
+        batch_size=2,
+        rounds=2,
+        warm_up=1,
+        is_cuda=True,
+    )
+    np.testing.assert_allclose(a.seconds, [1, 3])
+    np.testing.assert_allclose(b.seconds, [4, 8])
+    assert waits == [0] * 6
+
+
+def test_the_share_of_pruning_on_a_gpu(monkeypatch) -> None:
+    """Two stages of half a second in forwards of ten, between events in the queue."""
+    gpu = FakeGPU(monkeypatch)
+    backbone = fake_backbone(Clock(monkeypatch))
+    work = backbone.pruner
+
+    def pruner(*arguments):
+        assert gpu.waits == 0
+        gpu.queue.append(0.5)
+        return work(*arguments)
+
+    vars(pruner).update(vars(work))
+    backbone.pruner = pruner
+
+    def forward() -> None:
+        gpu.queue.append(9.0)
+        for _ in range(2):
+            backbone.pruner(None, None, None, None)
+
+    assert pruning_share(backbone, forward, rounds=3, is_cuda=True) == pytest.approx(0.1)
+
+
+@pytest.mark.gpu
+def test_the_clock_of_a_gpu_runs_as_fast_as_this_one() -> None:
+    """A second's worth of products, by events and by waiting for them."""
+    matrix = torch.randn(4096, 4096, device='cuda')
+
+    def run() -> None:
+        for _ in range(50):
+            matrix @ matrix
+
+    [timing] = time_interleaved({'run': run}, batch_size=1, rounds=20, warm_up=2, is_cuda=True)
+    torch.cuda.synchronize()
+    wall = ProcessClock()
+    start = wall.mark()
+    for _ in range(20):
+        run()
+    torch.cuda.synchronize()
+    [seconds] = wall.seconds([(start, wall.mark())])
+    assert timing.seconds.sum() == pytest.approx(seconds, rel=0.1)
