@@ -1,11 +1,12 @@
 # make help        what can be made
 #
 # Variables: PYTHON (3.10 to 3.12), VENV, PIP_ARGS (options of pip install; -vv shows its progress),
-# PYTEST_ARGS, and those below.
+# PYTEST_ARGS, PYTEST_WORKERS (processes that share the tests, 2 GB each), and those below.
 
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+PYTEST_WORKERS ?= 2
 DEMO_CONFIG ?= configs/sta_vit_motions.py
 DEMO_CHECKPOINT ?= checkpoints/sta_vit_motions.safetensors
 DEMO_ARGS ?= --schedules 0 4 8 12 16 --pruners sta random tome
@@ -31,7 +32,7 @@ install: $(STAMP)  ## .venv with the tested versions; runs again only when the r
 test: install check  ## install what is missing, lint, run the tests
 
 check: $(STAMP) lint  ## lint and tests, as CI runs them
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
