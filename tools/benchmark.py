@@ -20,8 +20,10 @@ from sta.analysis.machine import cpu_name, describe_machine, describe_state
 from sta.engine import chosen_variants
 from sta.engine.benchmarking import (
     MODES,
+    WITH_CUDA_GRAPHS,
     compiled,
     compiling,
+    host_of,
     pruning_shares,
     time_end_to_end,
     time_forwards,
@@ -42,6 +44,7 @@ from sta.report import (
     print_table,
     write_benchmark,
 )
+from sta.report.atomic import check_target
 from sta.report.commit import commit_of
 
 
@@ -89,10 +92,10 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             '--batch-size, --rounds and --max-videos must be at least 1, --warm-up at least 0'
         )
-    if csv and Path(csv).is_dir():
-        raise ConfigError(f'--csv {csv} is a folder, not a file')
-    if csv and json_beside(Path(csv)) == Path(csv):
-        raise ConfigError(f'--csv {csv}: the .json is written beside it, name it .csv')
+    if csv:
+        check_target(Path(csv), '--csv')
+        if json_beside(Path(csv)) == Path(csv):
+            raise ConfigError(f'--csv {csv}: the .json is written beside it, name it .csv')
     if arguments.device == 'cuda' and not torch.cuda.is_available():
         raise ConfigError('--device cuda: torch sees no GPU here')
     if arguments.breakdown and arguments.device == 'cuda':
@@ -107,7 +110,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
     variants = chosen_variants(
-        config.get('test_cfg', {}), schedules=arguments.schedules, pruners=[arguments.pruner]
+        config.get('test_cfg') or {}, schedules=arguments.schedules, pruners=[arguments.pruner]
     )
     files = []
     if arguments.clips or arguments.end_to_end:
@@ -122,8 +125,9 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
     model.to(arguments.device)
     rows, passes = [], []
     if arguments.end_to_end:  # before the weights change their type: here precision is autocast
-        config.test_cfg.precision = arguments.dtype
-        timings = time_end_to_end(config, model, files, variants, rounds=arguments.rounds)
+        timings = time_end_to_end(
+            config, model, files, variants, rounds=arguments.rounds, precision=arguments.dtype
+        )
         passes = benchmark_rows(timings, gflops, {})
         title = f'end to end, {timings[0].batch_size} videos: {title_of(arguments)}'
         print_table(end_to_end_table(passes, title=title))
@@ -131,7 +135,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
     backbone = model.backbone.to(dtype)
     clips = clips.to(arguments.device, dtype)
     for batch_size in arguments.batch_sizes:
-        found = measure(arguments, backbone, variants, clips[:batch_size], gflops)
+        found, state = measure(arguments, backbone, variants, clips[:batch_size], gflops)
         title = f'batch {batch_size}, {title_of(arguments)}'
         print_table(benchmark_table(found, title=f'{Path(arguments.config).stem}, {title}'))
         rows += found
@@ -147,7 +151,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
             'compile': arguments.compile,
             'machine': describe_machine(),
             'state_before': started,
-            'state_after': describe_state(),
+            'state_after': state,
             'end_to_end': passes,
         }
         sizes = ', '.join(map(str, arguments.batch_sizes))
@@ -161,20 +165,25 @@ def measure(
     variants: Sequence[Any],
     clips: torch.Tensor,
     gflops: dict[str, float],
-) -> list[dict[str, Any]]:
-    """Rows of one size of batch."""
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of one size of batch, and clocks and load right behind its rounds."""
     twins = twins_of(backbone, variants)
     ours: dict[str, Any] = compiled(twins, arguments.compile) if arguments.compile else dict(twins)
-    hosts = {'mmaction2': host_backbone(backbone)} if arguments.vs else {}
+    hosts = {'mmaction2': host_of(backbone)} if arguments.vs else {}
     warm_up = max(arguments.warm_up, 1) if arguments.compile else arguments.warm_up
     with compiling(len(variants) * len(arguments.batch_sizes)):
         timings, peaks = time_forwards(
-            {**hosts, **ours}, clips, rounds=arguments.rounds, warm_up=warm_up
+            {**hosts, **ours},
+            clips,
+            rounds=arguments.rounds,
+            warm_up=warm_up,
+            with_peaks=not (clips.is_cuda and arguments.compile in WITH_CUDA_GRAPHS),
         )
+    state = describe_state()
     # A clock inside of a graph would break it.
     shares = {} if arguments.compile else pruning_shares(twins, clips, rounds=arguments.rounds)
     rows = benchmark_rows(timings, gflops, shares, peaks)
-    return [{**row, 'ms_rounds': list(1e3 * t.seconds)} for row, t in zip(rows, timings)]
+    return [{**row, 'ms_rounds': list(1e3 * t.seconds)} for row, t in zip(rows, timings)], state
 
 
 def parts_of(

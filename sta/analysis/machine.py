@@ -27,6 +27,7 @@ def describe_machine() -> dict[str, Any]:
         'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         'cuda': torch.version.cuda,
         'cudnn': torch.backends.cudnn.version(),
+        'float32_matmul_precision': torch.get_float32_matmul_precision(),
         'python': platform.python_version(),
         'versions': {name: distribution_version(name) for name in LIBRARIES},
     }

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from sta.analysis.memory import peak_mb
 from sta.analysis.throughput import Timing, pruning_share, time_interleaved
 from sta.datasets.errors import DataError
+from sta.models import STASwinTransformer3D
+from sta.models.host import host_backbone
 from sta.models.prunable import PrunableBackbone, drops_at_input
 from sta.pruning import Variant
 
@@ -22,8 +24,9 @@ from .config import ConfigError, reason_of
 from .prediction import files_loader
 from .scoring import Scorer
 
-# What --compile takes: torch.compile's modes; the second and third use CUDA graphs on a GPU.
+# What --compile takes: torch.compile's modes, of which some record CUDA graphs on a GPU.
 MODES = ('default', 'reduce-overhead', 'max-autotune')
+WITH_CUDA_GRAPHS = MODES[1:]
 DECODING = 'decoding alone'
 
 
@@ -56,6 +59,23 @@ def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Callable[[T
     }
 
 
+def host_of(backbone: PrunableBackbone) -> Callable[[Tensor], Any]:
+    """mmaction2's own backbone on the same weights, as it can be run in their precision.
+
+    Its VideoSwin adds a mask that is float32 whatever its weights are, and runs in half precision
+    under autocast only.
+    """
+    host, parameter = host_backbone(backbone), next(backbone.parameters())
+    if parameter.dtype == torch.float32 or not isinstance(backbone, STASwinTransformer3D):
+        return host
+
+    def run(clips: Tensor) -> Any:
+        with torch.autocast(parameter.device.type, dtype=parameter.dtype):
+            return host(clips)
+
+    return run
+
+
 @contextmanager
 def compiling(num_graphs: int) -> Iterator[None]:
     """Room for so many graphs of one model, and one line where the compiler fails.
@@ -79,6 +99,7 @@ def time_forwards(
     *,
     rounds: int,
     warm_up: int,
+    with_peaks: bool = True,
 ) -> tuple[list[Timing], dict[str, float | None]]:
     """Time contestants on the same clips in turn, and look how much memory each takes.
 
@@ -87,6 +108,8 @@ def time_forwards(
         clips: (B, 3, frames, H, W) on their device.
         rounds: timed forwards of each.
         warm_up: forwards beforehand.
+        with_peaks: also look at the memory. CUDA graphs hold theirs all the time, so that a replay
+            seems to take none.
 
     Returns:
         A timing and the peak memory in MB of each.
@@ -95,6 +118,8 @@ def time_forwards(
     timings = time_interleaved(
         runs, batch_size=len(clips), rounds=rounds, warm_up=warm_up, is_cuda=clips.is_cuda
     )
+    if not with_peaks:
+        return timings, {}
     return timings, {name: peak_mb(run, is_cuda=clips.is_cuda) for name, run in runs.items()}
 
 
@@ -115,15 +140,17 @@ def time_end_to_end(
     variants: Sequence[Variant],
     *,
     rounds: int,
+    precision: str = 'fp32',
 ) -> list[Timing]:
     """Time passes over videos from the file to the scores, and passes that only decode.
 
     Args:
-        config: with test_dataloader and test_cfg.
+        config: with test_dataloader, and perhaps test_cfg.max_views_per_forward.
         model: with its weights, in evaluation mode.
         files: the videos of a pass.
         variants: pruner and schedule each.
         rounds: timed passes of each; one of each comes before, which also fills the disk cache.
+        precision: 'fp32', 'bf16' or 'fp16' (autocast).
 
     Returns:
         Seconds per pass; ``batch_size`` is the number of videos that can be decoded.
@@ -131,13 +158,9 @@ def time_end_to_end(
     Raises:
         ConfigError, DataError, ScheduleError, VariantError: pipeline, videos or model do not fit.
     """
+    most = (config.get('test_cfg') or {}).get('max_views_per_forward', 16)
     scorers = {
-        variant.name: Scorer(
-            model,
-            [variant],
-            precision=config.test_cfg.get('precision', 'fp32'),
-            max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
-        )
+        variant.name: Scorer(model, [variant], precision=precision, max_views_per_forward=most)
         for variant in variants
     }
     sound = 0

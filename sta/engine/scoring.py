@@ -52,6 +52,9 @@ class Scorer:
         max_views_per_forward: views in one forward pass at most. Halved for good when memory does
             not suffice.
 
+    Raises:
+        VariantError: a number of views below 1.
+
     Attributes:
         at_input: of every variant whether it drops at the input, as much as the clip lets it.
     """
@@ -64,6 +67,10 @@ class Scorer:
         precision: str,
         max_views_per_forward: int,
     ) -> None:
+        if not isinstance(max_views_per_forward, int) or max_views_per_forward < 1:
+            raise VariantError(
+                f'test_cfg.max_views_per_forward must be at least 1, got {max_views_per_forward!r}'
+            )
         self.model = model
         self.variants = variants
         self.max_views_per_forward = max_views_per_forward

@@ -51,6 +51,7 @@ class Anatomy(ABC):
         norm_path: module of a block whose output attention reads.
         ffn_path: module of a block that puts out its feed-forward, before LayerScale and residual.
         join_path: module of the host whose output :meth:`join` replaces; None for none.
+        refused_methods: of the host, which cannot work while tokens are dropped.
     """
 
     embedding_path: str
@@ -58,6 +59,7 @@ class Anatomy(ABC):
     norm_path: str
     ffn_path: str
     join_path: str | None = None
+    refused_methods: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self, host: nn.Module) -> None:

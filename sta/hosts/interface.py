@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from .recognise import find_host, pruning_for
@@ -24,7 +26,7 @@ def apply(
     """Drop tokens in a model, in place, until :func:`remove`; what it had before is replaced.
 
     Weights, state_dict and class stay as they are; pickle, torch.save and copy.deepcopy take the
-    pruning along.
+    pruning along. What torch.compile made of any model before is compiled anew.
 
     Args:
         model: a VideoMAEForVideoClassification of transformers, a VisionTransformer or
@@ -120,9 +122,17 @@ def _present(host: nn.Module) -> Pruning | None:
 def _put(host: nn.Module, pruning: Pruning | None) -> None:
     """Exchange what a host has for something else, or for nothing."""
     present = _present(host)
+    if present is not None or pruning is not None:
+        _forget_compiled()
     if present is not None:
         present.detach(host)
         delattr(host, _ATTRIBUTE)
     if pruning is not None:
         pruning.attach(host)
         setattr(host, _ATTRIBUTE, pruning)
+
+
+def _forget_compiled() -> None:
+    """Have everything compiled anew: torch.compile does not notice hooks that come and go."""
+    if 'torch._dynamo' in sys.modules and not torch.compiler.is_compiling():
+        torch.compiler.reset()

@@ -70,6 +70,11 @@ def find_host(model: Any) -> Host:
         found += [Host(module, kind) for kind in SUPPORTED if kind in names]
         refused += [f'{type(module).__name__}: {REFUSED[name]}' for name in names & set(REFUSED)]
     if len(found) == 1:
+        if found[0].kind == MMACTION_SWIN and isinstance(model, nn.DataParallel):
+            raise HostModelError(
+                'nn.DataParallel copies a pruned SwinTransformer3D to other GPUs without its '
+                'weights: use one process per GPU'
+            )
         return found[0]
     if found:
         raise HostModelError(

@@ -28,6 +28,7 @@ class TimmViT(Anatomy):
     blocks_path = 'blocks'
     norm_path = 'norm1'
     ffn_path = 'mlp'
+    refused_methods = ('forward_intermediates',)  # it makes maps of what has no grid any more
     join_path = 'norm_pre'  # the last module before the blocks, behind the position embedding
 
     def __init__(self, *, num_frames: int | None) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from .errors import HostModelError
+
 if TYPE_CHECKING:
     from .vit_pruning import ViTPruning
 
@@ -21,6 +23,20 @@ class Hook:
 
     def __init__(self, pruning: ViTPruning) -> None:
         self.pruning = pruning
+
+
+class Refuse:
+    """In place of a method that cannot work while tokens are dropped."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Raise HostModelError."""
+        raise HostModelError(
+            f'{self.name} wants the whole token grid behind every block, and tokens are dropped: '
+            f'call sta.remove(model) first'
+        )
 
 
 class Prepare(Hook):

@@ -57,6 +57,9 @@ class ViTPruning:
     def attach(self, host: nn.Module) -> None:
         """Hang the hooks into the host."""
         anatomy, handles = self.anatomy, self._handles
+        for name in anatomy.refused_methods:
+            if name not in host.__dict__:
+                setattr(host, name, vit_hooks.Refuse(name))
         if anatomy.join_path is not None:
             join = submodule(host, anatomy.join_path)
             handles.append(join.register_forward_hook(vit_hooks.Join(self)))
@@ -82,6 +85,9 @@ class ViTPruning:
         """Take the hooks out again; the host is what it was."""
         while self._handles:
             self._handles.pop().remove()
+        for name in self.anatomy.refused_methods:
+            if isinstance(host.__dict__.get(name), vit_hooks.Refuse):
+                delattr(host, name)
 
     def _parse(self, schedule: Any, grid: Size) -> PruningSchedule:
         frames, rows, columns = grid
@@ -126,8 +132,9 @@ class ViTPruning:
         passing = self._current.passing
         if passing is None or (passing.features is None and self.pruner.similarity is not None):
             raise HostModelError(
-                f'block {number} drops tokens, but runs outside a forward pass of the whole model '
-                f'(or torch.compile broke its graph in between): call sta.remove(model) first'
+                f'block {number} drops tokens, but runs outside a forward pass of the whole model, '
+                f'or torch.compile was given its blocks one by one: compile the whole model, or '
+                f'call sta.remove(model) first'
             )
         tokens = output[0] if isinstance(output, tuple) else output
         self._check_tokens(tokens, passing)

@@ -129,7 +129,7 @@ class WindowAttention(nn.Module):
             by_clip = weights.unflatten(0, (-1, len(mask)))
             weights = _add(by_clip, mask.unsqueeze(1)).flatten(0, 1)
         weights = F.dropout(weights.softmax(-1), self.attn_drop_rate, self.training)
-        return weights @ v
+        return weights.to(v.dtype) @ v  # the mask is float32, whatever the weights are
 
 
 def _add(weights: Tensor, term: Tensor) -> Tensor:

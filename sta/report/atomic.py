@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,28 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path, option: str) -> None:
+    """See before the work that a file can be written after it; makes its folder.
+
+    Args:
+        path: of the file.
+        option: that named it, for the message.
+
+    Raises:
+        OSError: it is a folder, or its folder cannot be made or written; says which and why.
+    """
+    if path.is_dir():
+        raise OSError(f'{option} {path} is a folder, not a file')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(
+            f'{option} {path} cannot be written, its folder {path.parent} says: {error.strerror}'
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

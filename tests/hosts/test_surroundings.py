@@ -152,3 +152,67 @@ def test_a_model_compiled_by_dynamo(make) -> None:
             found = pair.host.cls_head(compiled(pair.given))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     assert torch.equal(pair.run(), expected)
+
+
+@pytest.mark.filterwarnings('ignore:Dynamo detected a call to a `functools.lru_cache`')
+@pytest.mark.parametrize('make', [huggingface, *SLOW])
+@pytest.mark.parametrize('way', ['torch.compile', 'model.compile'])
+def test_pruning_comes_and_goes_in_a_compiled_model(make, way) -> None:
+    """Compiled and run whole, pruned, with another pruner, and whole again."""
+    pair = make()
+    inner = getattr(pair.host, 'backbone', pair.host)
+    compiled = inner
+    if way == 'torch.compile':
+        compiled = torch.compile(inner, backend='eager')
+    else:
+        inner.compile(backend='eager')
+
+    def run() -> Tensor:
+        with torch.no_grad():
+            if inner is pair.host:
+                return pair.logits(compiled, pair.given)
+            return pair.host.cls_head(compiled(pair.given))
+
+    whole = run()
+    found = []
+    for pruner in ({'type': 'STAPruner'}, {'type': 'RandomPruner', 'seed': 3}):
+        sta.apply(compiled, schedule=pair.schedule, pruner=pruner, **pair.settings)
+        expected, _ = pair.pruned_by_ours(pair.schedule, pruner)
+        torch.testing.assert_close(run(), expected, atol=1e-5, rtol=0)
+        found.append(expected)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    if make is not timm:  # whose model, left whole, sees frame by frame
+        assert min((whole - other).abs().max() for other in found) > 1e-3
+    sta.remove(compiled)
+    torch.testing.assert_close(run(), whole, atol=1e-6, rtol=0)
+
+
+def test_maps_of_timm_are_refused_while_tokens_are_dropped() -> None:
+    pair = timm()
+    frames = pair.given.transpose(1, 2).flatten(0, 1)
+    with torch.no_grad():
+        whole = pair.host.forward_intermediates(frames)
+        before = set(pair.host.__dict__)
+        with sta.pruned(pair.host, schedule=2, num_frames=8):
+            with pytest.raises(sta.HostModelError, match='forward_intermediates wants the whole'):
+                pair.host.forward_intermediates(frames)
+        assert set(pair.host.__dict__) == before
+        again = pair.host.forward_intermediates(frames)
+    if isinstance(whole, list):  # the stand-in; timm gives a pair
+        assert all(torch.equal(a, b) for a, b in zip(whole, again))
+
+
+def test_replicas_of_a_swin_are_refused() -> None:
+    pair = mmaction_swin()
+    with pytest.raises(sta.HostModelError, match='use one process per GPU'):
+        sta.apply(nn.DataParallel(pair.host), schedule=pair.schedule)
+    assert sta.kept(pair.host) is None
+
+
+def test_blocks_compiled_one_by_one_are_named() -> None:
+    pair = huggingface()
+    for layer in pair.host.videomae.encoder.layer:
+        layer.compile(backend='eager')
+    with sta.pruned(pair.host, schedule=2):
+        with pytest.raises(sta.HostModelError, match='given its blocks one by one: compile the'):
+            pair.run()

@@ -100,6 +100,13 @@ class VisionTransformer(nn.Module):
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         self.grad_checkpointing = enable
 
+    def forward_intermediates(self, x: Tensor) -> list[Tensor]:
+        x, maps = self.norm_pre(self.patch_drop(self.patch_embed(x) + self.pos_embed)), []
+        for block in self.blocks:
+            x = block(x)
+            maps.append(x.reshape(len(x), *self.patch_embed.grid_size, -1))
+        return maps
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm_pre(self.patch_drop(self.patch_embed(x) + self.pos_embed))
         return self.head(self.fc_norm(self.norm(self.blocks(x)).mean(1)))

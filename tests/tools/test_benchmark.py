@@ -136,7 +136,9 @@ def test_json_beside_the_csv_holds_every_round_and_the_conditions(
 def test_the_configs_list_is_decoded_where_no_clips_are_given(
     tiny: Tiny, capsys: pytest.CaptureFixture
 ) -> None:
+    """By a config that says nothing of testing, too."""
     arguments = ('--schedules', '4', '--rounds', '1', '--warm-up', '0', '--end-to-end')
+    arguments += ('--cfg-options', 'test_cfg=None')
     assert run_tool('benchmark', tiny.one_view, *arguments) == 0
     shown = ' '.join(capsys.readouterr().out.split())
     assert f'end to end, {NUM_VIDEOS} videos' in shown and 'noise' in shown
@@ -162,6 +164,12 @@ def test_compiled_contestants(tiny: Tiny, tmp_path: Path) -> None:
         (['--clips', 'broken.mp4', '--end-to-end'], ('not one video can be used', 'broken.mp4')),
         (['--max-videos', '0'], ('--max-videos', 'at least 1')),
         (['--csv', 'speed.json'], ('speed.json', 'name it .csv')),
+        (['--csv', '.'], ('--csv . is a folder',)),
+        (['--csv', 'list.txt/speed.csv'], ('--csv list.txt/speed.csv cannot be written',)),
+        (
+            ['--clips', 'V', '--end-to-end', '--cfg-options', 'test_cfg.max_views_per_forward=0'],
+            ('max_views_per_forward must be at least 1, got 0',),
+        ),
         (['--cfg-options', 'model.backbone.num_frames=8', '--clips'], ('do not suit the model',)),
     ],
 )
@@ -171,6 +179,7 @@ def test_mistakes_take_one_line(
     (tmp_path / 'list.txt').write_text('absent.mp4 0\n')
     (tmp_path / 'broken.mp4').write_bytes(b'no video')
     if arguments[-1] == '--clips':
-        arguments = [*arguments, tiny.folder / 'videos']
+        arguments = [*arguments, 'V']
+    arguments = [tiny.folder / 'videos' if word == 'V' else word for word in arguments]
     common = ('--schedules', '0', '--rounds', '1', '--warm-up', '0')
     refused('benchmark', tiny.one_view, *common, *arguments, said=said)
