@@ -7,34 +7,41 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
-import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmaction.registry import DATASETS
-from mmengine.config import Config
+from optuna import Study
+from torch import Tensor, nn
 
-from sta.analysis import count_costs, solve_budgets
+from sta.analysis import solve_budgets
 from sta.checkpoints import load_checkpoint
-from sta.datasets.annotations import read_annotations, sample
-from sta.datasets.errors import DataError
 from sta.engine import parse_pruner_text
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.fingerprint import fingerprint_of
-from sta.engine.prediction import files_dataset, find_videos
-from sta.engine.run_folder import choose_folder
-from sta.engine.session import build_model, build_test_runner, clip_shape, explained
-from sta.evaluation import EvaluationResult, paired_change, top_k_correct
-from sta.pruning import Variant
+from sta.engine.session import build_model, clip_shape
+from sta.engine.variants import pruner_name
 from sta.report import print_accuracy_table, write_results
-from sta.search import SearchClips, objective_of, search, space_of
-from sta.search.files import write_config, write_list, write_search
-from sta.search.space import Stages
+from sta.search import (
+    MAX_SEED,
+    Found,
+    SearchClips,
+    SearchSpace,
+    compare,
+    difference_line,
+    gflops_of,
+    objective_of,
+    open_study,
+    overrides_of,
+    search,
+    search_videos,
+    space_of,
+)
+from sta.search.files import prepare_folder, write_config, write_search
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -72,50 +79,71 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run(arguments: argparse.Namespace, command: str) -> None:
-    for name in ('trials', 'search_videos', 'batch_size', 'num_stages'):
-        if getattr(arguments, name) < 1:
-            option = name.replace('_', '-')
-            raise ConfigError(f'--{option} must be at least 1, got {getattr(arguments, name)}')
+    check(arguments)
     config = load_config(arguments.config, arguments.cfg_options)
     for part in ('test_cfg', 'test_dataloader'):
-        if part not in config:
+        if not isinstance(config.get(part), Mapping):
             raise ConfigError(f'config {arguments.config} defines no {part}')
-    stem = Path(arguments.config).stem
-    out = arguments.out or Path('work_dirs', stem, f'search_{arguments.budget:g}')
+    overrides = overrides_of(config, arguments.cfg_options)
+    stem, name = Path(arguments.config).stem, f'{arguments.budget:g}'
+    out = prepare_folder(arguments.out or Path('work_dirs', stem, f'search_{name}'))
     pruner = parse_pruner_text(arguments.pruner)
     model = build_model(config)
-    shape = clip_shape(model.backbone)
-    (paper,) = solve_budgets(model, pruner, [arguments.budget], shape)
+    (paper,) = solve_budgets(model, pruner, [arguments.budget], clip_shape(model.backbone))
     space = space_of(model.backbone, arguments.num_stages)
     print(load_checkpoint(model, arguments.checkpoint))
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    model = model.to(device).eval()
-    dataset, heldout = datasets(config, arguments, out)
-    print(f'searching on {len(dataset)} videos, comparing on {len(heldout)}', flush=True)
-    clips = SearchClips.of(dataset)
+    videos = search_videos(config, arguments.search_videos, clips=arguments.clips)
+    parts = fingerprint_of(config, model, videos.dataset, [], 'fp32') | videos.fingerprint
+    study = open_study(out / 'search.sqlite', parts | typed(arguments, pruner))
+    heldout = videos.write(out)
+    print(
+        f'searching on {len(videos.dataset)} videos, comparing on {len(videos.heldout)}', flush=True
+    )
+    clips = SearchClips.of(videos.dataset)
+    found = searched(arguments, model, study, space, pruner, clips.clips, paper.budget_gflops)
+    line = said(found, paper.budget_gflops, len(clips.clips))
+    facts = {'command': command, 'budget': arguments.budget, 'seed': arguments.seed}
+    write_search(out / 'search.json', found, {**facts, 'left_out': clips.num_broken})
+    variants = dict(pruner=pruner, paper=paper.schedule, stages=found.stages, heldout=heldout)
+    texts = dict(base=arguments.config, command=command, found=line)
+    write_config(out / f'{stem}_{name}.py', **texts, overrides=overrides, **variants)
+    print(f'written to {out}: {stem}_{name}.py, search.json')
+    result, folder = compare(config, arguments.checkpoint, out, **variants)
+    print_accuracy_table(result)
+    print(difference_line(result))
+    files = dict(config=arguments.config, checkpoint=arguments.checkpoint)
+    write_results(result, folder, command=command, **files)
+    print(f'written to {folder}')
 
-    @functools.cache
-    def counted(text: str) -> float:
-        (cost,) = count_costs(model, [Variant('trial', pruner, json.loads(text))], shape)
-        return cost.gflops_per_view
 
-    settings = {'budget': arguments.budget, 'stages': arguments.num_stages, 'pruner': pruner}
-    variants = [Variant(json.dumps(settings, sort_keys=True))]
-    found = search(
+def searched(
+    arguments: argparse.Namespace,
+    model: nn.Module,
+    study: Study,
+    space: SearchSpace,
+    pruner: Mapping[str, Any],
+    clips: Sequence[Tensor],
+    budget_gflops: float,
+) -> Found:
+    model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    return search(
+        study,
         space,
-        lambda stages: counted(json.dumps(stages)) if stages else counted('null'),
-        objective_of(model, pruner, clips.clips, batch_size=arguments.batch_size),
-        budget=paper.budget_gflops,
+        gflops_of(model, pruner, clip_shape(model.backbone)),
+        objective_of(model, pruner, clips, batch_size=arguments.batch_size),
+        budget=budget_gflops,
         num_trials=arguments.trials,
         seed=arguments.seed,
-        path=prepared(out) / 'search.sqlite',
-        fingerprint=fingerprint_of(config, model, dataset, variants, 'fp32'),
         said=functools.partial(print, flush=True),
     )
+
+
+def said(found: Found, budget_gflops: float, num_clips: int) -> str:
+    """Print what was found beside the paper's; the line about it."""
     line = (
-        f'{found.gflops_per_view:.4g} GFLOPs per view, budget {paper.budget_gflops:.4g}; KL '
+        f'{found.gflops_per_view:.4g} GFLOPs per view, budget {budget_gflops:.4g}; KL '
         f'{found.distance.divergence_nats:.4g} nats, agreement '
-        f'{found.distance.agreement_percent:.1f} % on {len(clips.clips)} clips'
+        f'{found.distance.agreement_percent:.1f} % on {num_clips} clips'
     )
     print(f'found: {line}')
     if found.paper_distance:
@@ -123,90 +151,27 @@ def run(arguments: argparse.Namespace, command: str) -> None:
             f"the paper's schedule there: KL {found.paper_distance.divergence_nats:.4g} nats, "
             f'agreement {found.paper_distance.agreement_percent:.1f} %'
         )
-    new = out / f'{stem}_{arguments.budget:g}.py'
-    facts = {'command': command, 'budget': arguments.budget, 'seed': arguments.seed}
-    write_config(
-        new,
-        base=arguments.config,
-        stages=found.stages,
-        paper=paper.schedule,
-        pruner=pruner,
-        command=command,
-        found=line,
-    )
-    write_search(out / 'search.json', found, {**facts, 'left_out': clips.num_broken})
-    print(f'written to {out}: {new.name}, search.json')
-    if heldout:
-        compare(config, arguments, out, pruner, paper.schedule, found.stages, command)
+    return line
 
 
-def datasets(config: Config, arguments: argparse.Namespace, out: Path) -> tuple[Any, list]:
-    """What to search on, and the labelled rest to compare on, which is written as a list."""
-    settings = config.test_dataloader.dataset
-    with explained(f'test_dataloader of {config.filename} cannot be built'):
-        whole = read_annotations(settings.ann_file, num_classes=settings.get('num_classes'))
-        if arguments.clips:
-            files = sample(find_videos(arguments.clips), arguments.search_videos)
-            return files_dataset(config, files), whole
-        chosen = sample(whole, arguments.search_videos)
-        if len(chosen) == len(whole):
-            raise DataError(
-                f'--search-videos {arguments.search_videos} leaves none of the {len(whole)} videos '
-                f'of {settings.ann_file} to compare on: take fewer, or give --clips'
-            )
-        left = set(chosen)
-        heldout = [entry for entry in whole if entry not in left]
-        write_list(prepared(out) / 'search.txt', chosen)
-        write_list(out / 'heldout.txt', heldout)
-        searched = {**settings, 'ann_file': str(out / 'search.txt'), 'max_videos': None}
-        settings.ann_file = str(out / 'heldout.txt')
-        return DATASETS.build(searched), heldout
+def check(arguments: argparse.Namespace) -> None:
+    """What can be seen to be wrong before any work."""
+    for name in ('trials', 'search_videos', 'batch_size', 'num_stages'):
+        if getattr(arguments, name) < 1:
+            option = name.replace('_', '-')
+            raise ConfigError(f'--{option} must be at least 1, got {getattr(arguments, name)}')
+    if not 0 <= arguments.seed <= MAX_SEED:
+        raise ConfigError(f'--seed must be between 0 and {MAX_SEED}, got {arguments.seed}')
 
 
-def compare(
-    config: Config,
-    arguments: argparse.Namespace,
-    out: Path,
-    pruner: dict[str, Any],
-    paper: Any,
-    stages: Stages,
-    command: str,
-) -> None:
-    """Accuracy of both schedules on the videos that were not searched on, and their difference."""
-    schedules = [dict(name='paper', schedule=paper), dict(name='searched', schedule=stages)]
-    config.test_cfg.schedules, config.test_cfg.pruners = [0, *schedules], [pruner]
-    digest = hashlib.sha256(json.dumps(stages).encode()).hexdigest()[:8]
-    runner = build_test_runner(
-        config,
-        arguments.checkpoint,
-        choose=lambda fingerprint: choose_folder(
-            out, fingerprint, work_dir=out / f'heldout_{digest}', resume=None
-        ),
-    )
-    result = runner.test()
-    print_accuracy_table(result)
-    print(difference(result))
-    folder = runner.test_loop.folder.path
-    write_results(
-        result, folder, command=command, config=arguments.config, checkpoint=arguments.checkpoint
-    )
-    print(f'written to {folder}')
-
-
-def difference(result: EvaluationResult) -> str:
-    """The schedule found against the paper's, in a line."""
-    paper, searched = (top_k_correct(v.scores, result.labels, 1) for v in result.variants[-2:])
-    change = paired_change(paper, searched)
-    return (
-        f"searched against the paper's schedule at the same cost, {len(result.labels)} held-out "
-        f'videos: {change.points:+.2f} points of top-1, paired 95 % interval {change.low:+.2f} to '
-        f'{change.high:+.2f}, McNemar p {change.p_value:.3f}'
-    )
-
-
-def prepared(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def typed(arguments: argparse.Namespace, pruner: Mapping[str, Any]) -> dict[str, str]:
+    """Options that a search cannot be gone on with when they are others."""
+    return {
+        '--budget': str(arguments.budget),
+        '--num-stages': str(arguments.num_stages),
+        '--pruner': pruner_name(pruner),
+        '--seed': str(arguments.seed),
+    }
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -66,7 +66,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:  # a config is Python: it can fail in any way
         raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
     try:
-        config.merge_from_dict(dict(_parse_option(option, config) for option in options))
+        config.merge_from_dict(dict(parse_option(option, config) for option in options))
     except ConfigError:
         raise
     except Exception as error:
@@ -103,7 +103,12 @@ def _refuse_misspelt(config: Config, path: str) -> None:
             raise ConfigError(f'config {path}: unknown key {key!r}, did you mean {close[0]!r}?')
 
 
-def _parse_option(option: str, config: Config) -> tuple[str, Any]:
+def parse_option(option: str, config: Config) -> tuple[str, Any]:
+    """Key and value of one option of :func:`load_config`.
+
+    Raises:
+        ConfigError: no key=value, or a key below one that the config does not have.
+    """
     key, equals, text = option.partition('=')
     if not equals or not key:
         raise ConfigError(f'--cfg-options takes key=value, got {option!r}')

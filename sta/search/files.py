@@ -1,13 +1,17 @@
-"""What a search leaves: a config that runs the schedule it found, and how it was found."""
+"""What a search leaves in its folder: a config that runs the schedule found, and how it was."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import pprint
+import shlex
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sta.engine.config import ConfigError
 from sta.report.atomic import write_text
 
 from .space import Stages
@@ -17,9 +21,9 @@ _CONFIG = """\
 # Found by
 #   {command}
 # {found}
-_base_ = {base!r}
-test_cfg = dict(
-    schedules=[
+{listed}_base_ = {base!r}
+{overrides}test_cfg = dict(
+{settings}    schedules=[
         0,
         dict(name='paper', schedule={paper!r}),
         dict(
@@ -33,6 +37,27 @@ test_cfg = dict(
 )
 """
 
+_WHOLE_LIST = """\
+# It evaluates the whole test list, the videos that were searched on included, unless run with
+#   --cfg-options test_dataloader.dataset.ann_file={heldout}
+"""
+
+
+def prepare_folder(path: Path) -> Path:
+    """Make a folder, and see that it can be written.
+
+    Raises:
+        ConfigError: it is a file, cannot be made, or cannot be written.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f'--out {path} is a file: name a folder')
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise ConfigError(f'--out {path} cannot be written: {error.strerror or error}') from None
+
 
 def write_config(
     path: Path,
@@ -43,6 +68,8 @@ def write_config(
     pruner: Mapping[str, Any],
     command: str,
     found: str,
+    overrides: Mapping[str, Any],
+    heldout: Path | None,
 ) -> None:
     """Write a config that evaluates no pruning, the paper's schedule and the one found.
 
@@ -54,6 +81,9 @@ def write_config(
         pruner: settings.
         command: that made it.
         found: what it is, in a line.
+        overrides: of the base, see :func:`sta.search.overrides.overrides_of`.
+        heldout: list of the videos that were compared on; None where none of the test list was
+            searched on.
 
     Raises:
         OSError: it cannot be written.
@@ -61,18 +91,33 @@ def write_config(
     rows = []
     for stage in stages:
         rows.append(f'                dict({", ".join(f"{k}={v!r}" for k, v in stage.items())}),')
-    relative = Path(os.path.relpath(Path(base).resolve(), path.resolve().parent)).as_posix()
-    write_text(
-        path,
-        _CONFIG.format(
-            command=command,
-            found=found,
-            base=relative,
-            paper=paper,
-            stages='\n'.join(rows),
-            pruner=dict(pruner),
-        ),
+    base = Path(os.path.relpath(Path(base).resolve(), path.resolve().parent)).as_posix()
+    listed = '' if heldout is None else _WHOLE_LIST.format(heldout=shlex.quote(str(heldout)))
+    others, settings = _written(overrides)
+    text = _CONFIG.format(
+        command=command,
+        found=found,
+        listed=listed,
+        base=base,
+        overrides=others,
+        settings=settings,
+        paper=paper,
+        stages='\n'.join(rows),
+        pruner=dict(pruner),
     )
+    write_text(path, text)
+
+
+def _written(overrides: Mapping[str, Any]) -> tuple[str, str]:
+    """Lines of all keys but test_cfg, and the line within it; its variants are the search's own."""
+    lines = [
+        f'{key} = {pprint.pformat(value, width=100, sort_dicts=False)}\n'
+        for key, value in overrides.items()
+        if key != 'test_cfg'
+    ]
+    own = ('schedules', 'pruners')
+    settings = {k: v for k, v in overrides.get('test_cfg', {}).items() if k not in own}
+    return ''.join(lines), f'    **{settings!r},\n' if settings else ''
 
 
 def write_search(path: Path, found: Found, facts: Mapping[str, Any]) -> None:
@@ -91,12 +136,3 @@ def write_search(path: Path, found: Found, facts: Mapping[str, Any]) -> None:
         'paper': paper,
     }
     write_text(path, json.dumps(told, indent=2) + '\n')
-
-
-def write_list(path: Path, entries: Sequence[tuple[str, int]]) -> None:
-    """Write an annotation list.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    write_text(path, ''.join(f'{name} {label}\n' for name, label in entries))

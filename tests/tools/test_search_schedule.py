@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from sta.engine.config import load_config
+from sta.search import SearchClips
 
 from .tiny import NUM_VIDEOS, Tiny, run_tool
 
 SEARCH = ('--budget', '0.8', '--trials', 4, '--search-videos', 3)
+PIPELINE = 'test_dataloader.dataset.pipeline'
 
 
 def searched(tiny: Tiny, out: Path, *arguments: object) -> int:
@@ -67,6 +69,70 @@ def test_videos_of_ones_own_and_a_search_gone_on_with(tiny: Tiny, tmp_path: Path
     assert 'search with other videos' in capsys.readouterr().err
 
 
+def test_a_refused_search_leaves_everything_as_it_was(
+    tiny: Tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    out = tmp_path / 'search'
+    assert searched(tiny, out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert {'search.txt', 'heldout.txt', 'search.json'} <= {path.name for path in before}
+    monkeypatch.setattr(SearchClips, 'of', lambda dataset: pytest.fail('it decoded videos'))
+    for changed, words in {
+        ('--search-videos', 4): 'other videos and other held-out videos',
+        ('--budget', 0.7): '--budget 0.8, not 0.7',
+        ('--num-stages', 2): '--num-stages 3, not 2',
+        ('--pruner', 'tome'): '--pruner sta, not tome',
+        ('--seed', 5): '--seed 0, not 5',
+        ('--cfg-options', f'{PIPELINE}.3.crop_size=30'): 'other test pipeline',
+    }.items():
+        capsys.readouterr()
+        assert searched(tiny, out, *changed) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert f'holds a search with {words}: choose another --out' in line, line
+        assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_interrupt_ends_in_one_line_and_the_paper_is_tried_after_it(
+    tiny: Tiny, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    def interrupted(*arguments, **settings):
+        def distance(stages):
+            raise KeyboardInterrupt
+
+        return distance
+
+    out = tmp_path / 'search'
+    with monkeypatch.context() as patched:
+        patched.setattr('sta.search.objective_of', interrupted)
+        assert searched(tiny, out) == 130
+    assert capsys.readouterr().err.strip() == 'interrupted'
+    assert searched(tiny, out, '--cfg-options', 'test_cfg.max_views_per_forward=3') == 0
+    assert '4/4 schedules tried' in capsys.readouterr().out
+    found = json.loads((out / 'search.json').read_text())
+    assert found['num_trials'] == 4
+    assert found['searched']['divergence_nats'] <= found['paper']['divergence_nats']
+    assert load_config(str(out / 'one_view_0.8.py')).test_cfg.max_views_per_forward == 3
+
+
+@pytest.mark.parametrize(
+    'out, words',
+    [
+        ('one_view.py', 'is a file: name a folder'),
+        ('one_view.py/deeper', 'cannot be written: Not a directory'),
+        ('/proc', 'cannot be written'),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_said_first(
+    tiny: Tiny, capsys, monkeypatch, out: str, words: str
+) -> None:
+    monkeypatch.setattr(
+        'sta.engine.session.build_model', lambda config: pytest.fail('it built the model')
+    )
+    assert searched(tiny, tiny.folder / out) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f'error: --out {tiny.folder / out} ') and words in line
+
+
 @pytest.mark.parametrize(
     'arguments, words',
     [
@@ -74,6 +140,10 @@ def test_videos_of_ones_own_and_a_search_gone_on_with(tiny: Tiny, tmp_path: Path
         (('--budget', '0.01'), ('budget 0.01', 'at least')),
         (('--trials', '0'), ('--trials must be at least 1',)),
         (('--num-stages', '9'), ('9 stages do not fit',)),
+        (('--seed', '-1'), ('--seed must be between 0 and 4294967295, got -1',)),
+        (('--seed', '5000000000'), ('--seed must be between 0 and 4294967295',)),
+        (('--cfg-options', 'test_cfg=3'), ('defines no test_cfg',)),
+        (('--cfg-options', 'test_cfg.x=1e999'), ("'test_cfg' cannot be written into",)),
         (('--search-videos', '7'), ('leaves none of the 7 videos',)),
         (('--clips', 'nowhere'), ('nowhere does not exist',)),
         (('--pruner', 'stta'), ("unknown pruner 'stta'",)),
