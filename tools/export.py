@@ -10,6 +10,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from mmengine.config import Config
+
 from sta.checkpoints import load_checkpoint
 from sta.datasets.class_names import read_class_names
 from sta.engine import chosen_variants
@@ -69,8 +71,7 @@ def export(arguments: argparse.Namespace, command: str) -> None:
     model = build_model(config)
     print(load_checkpoint(model, arguments.checkpoint))
     shape = clip_shape(model.backbone)
-    source = config.get('test_dataloader', {}).get('dataset', {}).get('classes')
-    classes = None if source is None else read_class_names(source)
+    classes = class_names(config)
     model.backbone.set_variant(variant)
     module = ClipClassifier(model, pixels=arguments.input)
     check_format(module, arguments.format)
@@ -101,6 +102,13 @@ def export(arguments: argparse.Namespace, command: str) -> None:
     print(f'input: {facts["input"]["shape"]}, {facts["input"]["values"]}')
     print(exported.agreement)
     print(f'written to {", ".join(map(str, exported.paths))}')
+
+
+def class_names(config: Config) -> tuple[str, ...] | None:
+    """Those of the test data, where the config has any that name their classes."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    source = dataset.get('classes')
+    return None if source is None else read_class_names(source)
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:

@@ -38,6 +38,11 @@ def check_onnx(module: ClipClassifier) -> None:
         ) from error
 
 
+def weights_beside(path: Path) -> Path:
+    """Where torch puts weights that are too large for an ONNX file."""
+    return path.with_name(f'{path.name}.data')
+
+
 def save_onnx(captured: Captured, path: Path) -> None:
     """Write a graph as ONNX; weights of more than 1.9 GB go into ``path``.data.
 

@@ -24,6 +24,8 @@ _RANGES = {
     'float': 'float32: RGB from 0 to 255; the model normalises',
     'uint8': 'uint8: RGB from 0 to 255; the model normalises',
 }
+# Of a config that normalises nothing; ClipClassifier takes no other clips of it.
+_UNKNOWN = 'float32: RGB as the test pipeline gives it; the config has no mean and std'
 
 
 def side_facts(
@@ -63,7 +65,7 @@ def side_facts(
             'name': 'clips',
             'shape': [captured.batch_size or 'batch', *clip_shape],
             'axes': 'clips, channels (RGB), frames, rows, columns',
-            'values': _RANGES[pixels],
+            'values': _UNKNOWN if mean is None else _RANGES[pixels],
             'mean': mean,
             'std': std,
         },

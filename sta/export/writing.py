@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import torch
 
 from .checking import Agreement, batches_for, compare
 from .classifier import ClipClassifier, ExportError
-from .onnx_model import check_onnx, save_onnx
+from .onnx_model import check_onnx, save_onnx, weights_beside
 from .program import Captured, quietly
 
 FORMATS = ('onnx', 'pt2')
@@ -37,16 +38,30 @@ def description_of(path: Path) -> Path:
 
 
 def check_target(path: Path, file_format: str) -> None:
-    """Refuse to write over anything, and names that do not say what the file is.
+    """Refuse to write over anything, where nothing can be written, and under misleading names.
 
     Raises:
         ExportError: names the file.
     """
     if path.suffix != f'.{file_format}':
         raise ExportError(f'{path} must end in .{file_format} to be of that format')
-    for existing in (path, description_of(path)):
-        if existing.exists():
+    beside = [weights_beside(path)] if file_format == 'onnx' else []
+    for existing in (path, *beside, description_of(path)):
+        if os.path.lexists(existing):
             raise ExportError(f'{existing} exists already: remove it, or choose another name')
+    _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
+    """Try it: what the permission bits say holds neither for root nor for every file system."""
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f'.{description_of(path).name}.', dir=folder):
+            pass
+    except OSError as error:
+        raise ExportError(
+            f'{path} cannot be written: nothing can be made in {folder} ({error.strerror})'
+        ) from None
 
 
 def check_format(module: ClipClassifier, file_format: str) -> None:
@@ -80,7 +95,7 @@ def write_export(
 
     Raises:
         ExportError: it exists already, cannot be written or run, or computes something else.
-        OSError: the folder cannot be written.
+        OSError: the disk is full, or the folder has gone.
     """
     check_target(path, path.suffix[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
