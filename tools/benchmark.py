@@ -19,22 +19,24 @@ from sta.analysis.breakdown import time_by_part
 from sta.analysis.machine import cpu_name, describe_machine, describe_state
 from sta.engine import chosen_variants
 from sta.engine.benchmarking import (
-    MODES,
-    WITH_CUDA_GRAPHS,
-    compiled,
     compiling,
-    host_of,
     pruning_shares,
     time_end_to_end,
     time_forwards,
-    twins_of,
 )
 from sta.engine.clips import listed_videos, read_views
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
+from sta.engine.contestants import (
+    MODES,
+    WITH_CUDA_GRAPHS,
+    compiled,
+    host_of,
+    twins_of,
+    with_backward,
+)
 from sta.engine.session import build_model, clip_shape, explained
 from sta.engine.variant_loop import PRECISIONS, describe_hardware
-from sta.models.host import host_backbone
 from sta.report import (
     benchmark_rows,
     benchmark_table,
@@ -67,6 +69,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         choices=MODES,
         help='run ours through torch.compile, in one graph',
     )
+    add('--backward', action='store_true', help='time forward and backward, as in training')
     add(
         '--clips',
         metavar='VIDEOS',
@@ -149,6 +152,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
             'clips': arguments.clips or 'noise',
             'videos': [str(file) for file in files],
             'compile': arguments.compile,
+            'backward': arguments.backward,
             'machine': describe_machine(),
             'state_before': started,
             'state_after': state,
@@ -169,19 +173,25 @@ def measure(
     """Rows of one size of batch, and clocks and load right behind its rounds."""
     twins = twins_of(backbone, variants)
     ours: dict[str, Any] = compiled(twins, arguments.compile) if arguments.compile else dict(twins)
-    hosts = {'mmaction2': host_of(backbone)} if arguments.vs else {}
+    contestants = {**({'mmaction2': host_of(backbone)} if arguments.vs else {}), **ours}
+    if arguments.backward:
+        contestants = {name: with_backward(model) for name, model in contestants.items()}
     warm_up = max(arguments.warm_up, 1) if arguments.compile else arguments.warm_up
     with compiling(len(variants) * len(arguments.batch_sizes)):
         timings, peaks = time_forwards(
-            {**hosts, **ours},
+            contestants,
             clips,
             rounds=arguments.rounds,
             warm_up=warm_up,
             with_peaks=not (clips.is_cuda and arguments.compile in WITH_CUDA_GRAPHS),
         )
     state = describe_state()
-    # A clock inside of a graph would break it.
-    shares = {} if arguments.compile else pruning_shares(twins, clips, rounds=arguments.rounds)
+    # A clock inside of a graph would break it; backward has no stages.
+    shares = (
+        {}
+        if arguments.compile or arguments.backward
+        else pruning_shares(twins, clips, rounds=arguments.rounds)
+    )
     rows = benchmark_rows(timings, gflops, shares, peaks)
     return [{**row, 'ms_rounds': list(1e3 * t.seconds)} for row, t in zip(rows, timings)], state
 
@@ -192,7 +202,7 @@ def parts_of(
     """Where the time goes, eagerly."""
     models = dict(twins_of(backbone, variants))
     if arguments.vs:
-        models = {'mmaction2': host_backbone(backbone), **models}
+        models = {'mmaction2': host_of(backbone), **models}
     return {
         name: time_by_part(model, lambda m=model: m(clips), rounds=arguments.rounds)
         for name, model in models.items()
@@ -204,6 +214,7 @@ def title_of(arguments: argparse.Namespace) -> str:
     hardware = f'{cpu_name()} CPU, {torch.get_num_threads()} threads'
     parts = [
         arguments.dtype,
+        *(['forward and backward'] if arguments.backward else []),
         *([f'torch.compile {arguments.compile}'] if arguments.compile else []),
         f'frames of {arguments.clips}' if arguments.clips else 'noise',
         describe_hardware() if arguments.device == 'cuda' else hardware,

@@ -1,8 +1,7 @@
-"""Contestants of a benchmark: a backbone under several variants, eager or compiled, end to end."""
+"""Timing the contestants of a benchmark in turn: forwards, shares of pruning, whole passes."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,9 +13,7 @@ from torch import Tensor, nn
 from sta.analysis.memory import peak_mb
 from sta.analysis.throughput import Timing, pruning_share, time_interleaved
 from sta.datasets.errors import DataError
-from sta.models import STASwinTransformer3D
-from sta.models.host import host_backbone
-from sta.models.prunable import PrunableBackbone, drops_at_input
+from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 
 from .batches import Batch, load_batches
@@ -24,56 +21,7 @@ from .config import ConfigError, reason_of
 from .prediction import files_loader
 from .scoring import Scorer
 
-# What --compile takes: torch.compile's modes, of which some record CUDA graphs on a GPU.
-MODES = ('default', 'reduce-overhead', 'max-autotune')
-WITH_CUDA_GRAPHS = MODES[1:]
 DECODING = 'decoding alone'
-
-
-def twins_of(
-    backbone: PrunableBackbone, variants: Sequence[Variant]
-) -> dict[str, PrunableBackbone]:
-    """One backbone for each variant, all on the same weights."""
-    twins = {}
-    for variant in variants:
-        twins[variant.name] = copy.copy(backbone)  # its own schedule and pruner, shared modules
-        twins[variant.name].set_variant(variant)
-    return twins
-
-
-def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Callable[[Tensor], Any]]:
-    """The same backbones through torch.compile, each in one graph per size of batch.
-
-    Raises:
-        ConfigError: a pruner whose shapes depend on the clip.
-    """
-    for name, twin in twins.items():
-        if drops_at_input(twin.pruner):
-            raise ConfigError(
-                f'--compile: {name} lets the clip say how many tokens stay, which makes no graph '
-                f'of fixed shapes; leave it out'
-            )
-    return {
-        name: torch.compile(twin, fullgraph=True, dynamic=False, mode=mode)
-        for name, twin in twins.items()
-    }
-
-
-def host_of(backbone: PrunableBackbone) -> Callable[[Tensor], Any]:
-    """mmaction2's own backbone on the same weights, as it can be run in their precision.
-
-    Its VideoSwin adds a mask that is float32 whatever its weights are, and runs in half precision
-    under autocast only.
-    """
-    host, parameter = host_backbone(backbone), next(backbone.parameters())
-    if parameter.dtype == torch.float32 or not isinstance(backbone, STASwinTransformer3D):
-        return host
-
-    def run(clips: Tensor) -> Any:
-        with torch.autocast(parameter.device.type, dtype=parameter.dtype):
-            return host(clips)
-
-    return run
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Refuse:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, *_: Any, **__: Any) -> None:
         """Raise HostModelError."""
         raise HostModelError(
             f'{self.name} wants the whole token grid behind every block, and tokens are dropped: '

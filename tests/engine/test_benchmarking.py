@@ -11,9 +11,10 @@ from torch.testing import assert_close
 
 from sta.analysis.memory import peak_mb
 from sta.datasets.errors import DataError
-from sta.engine.benchmarking import compiled, compiling, host_of, time_forwards, twins_of
+from sta.engine.benchmarking import compiling, time_forwards
 from sta.engine.clips import listed_videos, read_views
 from sta.engine.config import ConfigError, load_config
+from sta.engine.contestants import compiled, host_of, twins_of, with_backward
 from sta.engine.prediction import files_dataset
 from sta.engine.session import build_model
 from sta.pruning import Variant
@@ -129,3 +130,16 @@ def test_mmaction2s_own_backbones_run_in_half_precision(dtype: torch.dtype) -> N
             whole = ours(given)
             half = host_of(ours.to(dtype))(given.to(dtype))
         assert torch.nn.functional.cosine_similarity(half.float(), whole, dim=1).min() > 0.99
+
+
+def test_a_backward_pass_reaches_every_weight_and_leaves_nothing() -> None:
+    model, seen = small_vit(schedule=4), []
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(
+            lambda p, n=name: seen.append((n, p.grad.abs().max().item()))
+        )
+    with torch.no_grad():  # as the tool runs
+        with_backward(model)(clips(2))
+    assert {name for name, _ in seen} == {name for name, _ in model.named_parameters()}
+    assert min(largest for _, largest in seen) > 0
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -144,6 +144,14 @@ def test_the_configs_list_is_decoded_where_no_clips_are_given(
     assert f'end to end, {NUM_VIDEOS} videos' in shown and 'noise' in shown
 
 
+def test_backward_passes(tiny: Tiny, tmp_path: Path) -> None:
+    arguments = ('--schedules', '0', '4', '--rounds', '3', '--backward', '--vs', 'mmaction2')
+    assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
+    title, rows = figures(tmp_path / 'speed.csv')
+    assert 'forward and backward' in title and list(rows) == ['mmaction2', 'unpruned', 'sta-4']
+    assert rows['sta-4']['pruning_share'] is None and rows['sta-4']['speedup_bound'] > 1
+
+
 @pytest.mark.slow
 def test_compiled_contestants(tiny: Tiny, tmp_path: Path) -> None:
     arguments = ('--schedules', '0', '4', '--rounds', '1', '--batch-sizes', '1', '2', '--compile')
