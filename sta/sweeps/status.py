@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,15 +79,25 @@ def read_status(folder: Path) -> Status | None:
 
 def count_stored(folder: Path) -> int:
     """Videos whose scores are on the disk; looks only, also while a job writes."""
-    places: set[int] = set()
-    for path in folder.glob('scores/*.sqlite'):
-        uri = f'{path.resolve().as_uri()}?mode=ro&nolock=1'
-        try:
-            connection = sqlite3.connect(uri, uri=True)
-            try:
-                places.update(p for (p,) in connection.execute('SELECT place FROM videos'))
-            finally:
-                connection.close()
-        except sqlite3.Error:  # in the middle of a batch
-            pass
-    return len(places)
+    return len({place for path in folder.glob('scores/*.sqlite') for place in _places(path)})
+
+
+def _places(path: Path) -> set[int]:
+    """Of a store that may be in the middle of a batch, or was when its job was killed."""
+    try:
+        return _read_places(f'{path.resolve().as_uri()}?mode=ro&nolock=1')
+    except sqlite3.Error:  # a journal lies beside it, and undoing it takes writing: in a copy
+        pass
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (path.with_name(f'{path.name}-journal'), path):
+                if file.exists():
+                    shutil.copyfile(file, Path(folder, file.name))
+            return _read_places(Path(folder, path.name).as_uri())
+    except (OSError, sqlite3.Error):
+        return set()
+
+
+def _read_places(uri: str) -> set[int]:
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        return {place for (place,) in connection.execute('SELECT place FROM videos')}
