@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+
+from sta.report.atomic import check_folder
 
 from .checking import Agreement, batches_for, compare
 from .classifier import ClipClassifier, ExportError
@@ -49,18 +50,11 @@ def check_target(path: Path, file_format: str) -> None:
     for existing in (path, *beside, description_of(path)):
         if os.path.lexists(existing):
             raise ExportError(f'{existing} exists already: remove it, or choose another name')
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    """Try it: what the permission bits say holds neither for root nor for every file system."""
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     try:
-        with tempfile.TemporaryDirectory(prefix=f'.{description_of(path).name}.', dir=folder):
-            pass
+        check_folder(path.parent)
     except OSError as error:
         raise ExportError(
-            f'{path} cannot be written: nothing can be made in {folder} ({error.strerror})'
+            f'{path} cannot be written: nothing can be made in {error.filename} ({error.strerror})'
         ) from None
 
 

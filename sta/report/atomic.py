@@ -22,8 +22,25 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path) -> None:
+    """See before the work that files can be made in a folder, or that it can be made; makes none.
+
+    It is tried: what permission bits say holds neither for root nor for every file system.
+
+    Raises:
+        OSError: with the nearest folder that is there as its file name.
+    """
+    absolute = folder.absolute()
+    nearest = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(nearest)) from None
+
+
 def check_target(path: Path, option: str) -> None:
-    """See before the work that a file can be written after it; makes its folder.
+    """See before the work that a file can be written after it.
 
     Args:
         path: of the file.
@@ -35,12 +52,11 @@ def check_target(path: Path, option: str) -> None:
     if path.is_dir():
         raise OSError(f'{option} {path} is a folder, not a file')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        check_folder(path.parent)
     except OSError as error:
         raise OSError(
-            f'{option} {path} cannot be written, its folder {path.parent} says: {error.strerror}'
+            f'{option} {path} cannot be written: nothing can be made in {error.filename} '
+            f'({error.strerror})'
         ) from None
 
 

@@ -6,13 +6,12 @@ import json
 import os
 import pprint
 import shlex
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sta.engine.config import ConfigError
-from sta.report.atomic import write_text
+from sta.report.atomic import check_folder, write_text
 
 from .space import Stages
 from .study import Found
@@ -52,9 +51,9 @@ def prepare_folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise ConfigError(f'--out {path} is a file: name a folder')
     try:
+        check_folder(path)
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            return path
+        return path
     except OSError as error:
         raise ConfigError(f'--out {path} cannot be written: {error.strerror or error}') from None
 
