@@ -1,34 +1,67 @@
-"""Frames of a video: decord first, as in the published evaluations, PyAV where decord fails."""
+"""Frames of a video by their number: exactly those that a player shows."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, groupby
+from typing import NamedTuple, Protocol, TypeVar
 
 import av
 import decord
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.reformatter import VideoReformatter
 
+from .frame_index import KeyFrame, PacketIndex, packet_index
 from .video_file import VideoError, check_file
 
 # A damaged video is reported once, by the data set; FFmpeg's own lines would come on top.
 decord.logging.set_level(decord.logging.QUIET)
 av.logging.set_level(av.logging.PANIC)
 
-DECODERS = ('decord', 'pyav')
+DECODERS = ('pyav', 'decord')
+# decord is exact only on files whose groups of pictures are closed and begin with the file, and
+# says nothing where it is not: no evaluation falls back on it unasked.
+DEFAULT_DECODERS = ('pyav',)
+# PyAV where the packets do not say which frames are shown.
+COUNTED = 'pyav (counted)'
 # FFmpeg takes pictures and even plain text for videos of a frame or two.
 _NO_VIDEO_FORMATS = ('tty', 'image2', 'bin', 'xbin', 'adf', 'idf', 'txd')
 # Lists of other files: what is decoded must be what the data set names.
 _PLAYLISTS = ('concat', 'hls', 'dash', 'imf', 'webm_dash_manifest', 'sdp')
 # Eight frames of 4K take 200 MB; more at once are no faster.
 _FRAMES_AT_ONCE = 8
+# Decoded frames of one video that are kept: 10 s of 340 x 256 pixels take 40 MB.
+_BYTES_KEPT = 128 << 20
+_UPRIGHT = (1, 0, 0, 1)
+_ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_Answer = TypeVar('_Answer')
+
+
+class MiscountError(VideoError):
+    """The packets of a file announced another number of frames than it shows.
+
+    The reader that raises it has counted them: its length is right from then on.
+    """
+
+
+class _PacketsError(Exception):
+    """The packets of a file do not say which frames it shows."""
 
 
 class VideoReader(Protocol):
-    """What both decoders offer."""
+    """What both decoders offer.
+
+    Attributes:
+        avg_fps: average frames per second; 0 where unknown.
+        name: what decodes: 'decord', 'pyav', or :data:`COUNTED`.
+    """
 
     avg_fps: float
+    name: str
 
     def __len__(self) -> int:
         """Frames of the video."""
@@ -75,14 +108,20 @@ def read_header(path: str | os.PathLike) -> VideoFacts:
 
 
 def open_video(
-    path: str | os.PathLike, *, decoder: str = 'decord', num_threads: int = 1
+    path: str | os.PathLike,
+    *,
+    decoder: str = 'pyav',
+    num_threads: int = 1,
+    recount: bool = False,
 ) -> VideoReader:
     """Open a video, in the process that will decode it.
 
     Args:
         path: the file.
-        decoder: 'decord' or 'pyav'; their frames are equal to the last bit.
+        decoder: 'pyav', or 'decord', which was the published evaluations' and shows other frames
+            where it cannot index a file.
         num_threads: of the decoder.
+        recount: let PyAV count the frames by decoding them, whatever the packets announce.
 
     Raises:
         VideoError: it cannot be opened, or holds no frame.
@@ -90,14 +129,22 @@ def open_video(
     if decoder not in DECODERS:
         raise ValueError(f'decoder must be one of {list(DECODERS)}, got {decoder!r}')
     read_header(path)
-    reader = (DecordReader if decoder == 'decord' else PyAVReader)(path, num_threads)
+    if decoder == 'decord':
+        reader = DecordReader(path, num_threads)
+    else:
+        reader = PyAVReader(path, num_threads, recount=recount)
     if len(reader) == 0:
         raise VideoError('it holds no frame')
     return reader
 
 
 class DecordReader:
-    """decord, whose index allows it to jump to the frames that are asked for."""
+    """decord, as in the published evaluations; its frames, whether they are the right ones or not.
+
+    Right are those of files with closed groups of pictures, one frame a packet, from the first.
+    """
+
+    name = 'decord'
 
     def __init__(self, path: str | os.PathLike, num_threads: int = 1) -> None:
         try:
@@ -105,6 +152,7 @@ class DecordReader:
         except Exception as error:  # decord raises RuntimeError and its own, with C++ addresses
             raise VideoError(_decord_reason(error)) from error
         self.avg_fps = float(self._reader.get_avg_fps())
+        self._matrix = _matrix_unknown_to_decord(path)
 
     def __len__(self) -> int:
         return len(self._reader)
@@ -112,9 +160,12 @@ class DecordReader:
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """See :class:`VideoReader`."""
         try:
-            return self._reader.get_batch(list(indices)).asnumpy()
+            frames = self._reader.get_batch(list(indices)).asnumpy()
         except Exception as error:
             raise VideoError(_decord_reason(error)) from error
+        if self._matrix == _UPRIGHT:
+            return frames
+        return np.stack([turned(frame, self._matrix) for frame in frames])
 
     def decode_all(self) -> None:
         """See :class:`VideoReader`."""
@@ -123,54 +174,181 @@ class DecordReader:
 
 
 class PyAVReader:
-    """PyAV, which decodes from the first frame on; slower, and knows newer codecs (AV1)."""
+    """PyAV: frame k is the k-th that a player shows, on every file that it decodes.
 
-    def __init__(self, path: str | os.PathLike, num_threads: int = 1) -> None:
+    Where the packets of a file say for certain which frames it shows and from where each can be
+    decoded, the reader jumps; the time stamp of every frame on the way is compared with what they
+    said. Elsewhere (AVI, MPEG-TS, lossless cuts, hidden frames, ...) all frames are decoded and
+    counted, from the first.
+
+    Args:
+        path: the file.
+        num_threads: of the decoder.
+        recount: count the frames whatever the packets say.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, num_threads: int = 1, *, recount: bool = False
+    ) -> None:
         self._path, self._num_threads = path, num_threads
-        with _opened(path) as container:
+        self._reformatter = VideoReformatter()
+        self._kept: list[av.VideoFrame] | None = None
+        with _opened(path) as container, _in_plain_words():
             stream = _video_stream(container)
             self.avg_fps = float(stream.average_rate or 0)
-            self._length = sum(
-                1 for packet in container.demux(stream) if packet.size and not packet.is_discard
-            )
+            self._index = None if recount else packet_index(container, stream)
+        if self._index is None:
+            self._count()
+        else:
+            self._length = len(self._index.times)
+
+    @property
+    def name(self) -> str:
+        """See :class:`VideoReader`."""
+        return COUNTED if self._index is None else 'pyav'
 
     def __len__(self) -> int:
         return self._length
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """See :class:`VideoReader`."""
-        wanted, found = set(map(int, indices)), {}
-        last = max(wanted)
-        for place, frame in enumerate(self._decoded()):
-            if place in wanted:
-                if frame.is_corrupt:
-                    raise VideoError(f'frame {place} is damaged')
-                found[place] = _upright(frame)
-            if place == last:
-                break
-        missing = wanted - set(found)
-        if missing:
-            raise VideoError(f'frame {min(missing)} of {self._length} cannot be decoded')
-        return np.stack([found[int(index)] for index in indices])
+        wanted, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        found = self._checked(lambda: self._show(wanted.tolist()))
+        return (
+            found if len(places) == len(wanted) and (np.diff(places) > 0).all() else found[places]
+        )
 
     def decode_all(self) -> None:
         """See :class:`VideoReader`."""
-        decoded = 0
-        for frame in self._decoded():
-            if frame.is_corrupt:
-                raise VideoError(f'frame {decoded} is damaged')
-            decoded += 1
-        if decoded < self._length:
-            raise VideoError(f'frame {decoded} of {self._length} cannot be decoded')
+        self._checked(self._decode_all)
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        with _opened(self._path) as container:
-            stream = _video_stream(container)
-            stream.codec_context.thread_count = self._num_threads
-            try:
-                yield from container.decode(stream)
-            except av.FFmpegError as error:
-                raise VideoError(_ffmpeg_reason(error)) from error
+    def _checked(self, work: Callable[[], _Answer]) -> _Answer:
+        """Work by the packets; where they turn out not to say what is shown, by counting."""
+        try:
+            return work()
+        except _PacketsError:
+            said = self._length
+            self._index = None
+            self._count()
+        if self._length != said:
+            raise MiscountError(f'its packets announce {said} frames, it shows {self._length}')
+        return work()
+
+    def _show(self, wanted: Sequence[int]) -> np.ndarray:
+        """Frames in ascending order, each once."""
+        images: list[np.ndarray] = []
+        for place, frame in self._decoded(wanted):
+            if place == wanted[len(images)]:
+                if frame.is_corrupt:
+                    raise VideoError(f'frame {place} is damaged')
+                images.append(_upright(frame, self._reformatter))
+            if len(images) == len(wanted):
+                return np.stack(images)
+        raise VideoError(f'frame {wanted[len(images)]} of {self._length} cannot be decoded')
+
+    def _decode_all(self) -> None:
+        number = 0
+        for place, frame in self._decoded(range(self._length)):
+            if frame.is_corrupt:
+                raise VideoError(f'frame {place} is damaged')
+            number += 1
+        if number < self._length:
+            raise VideoError(f'frame {number} of {self._length} cannot be decoded')
+
+    def _decoded(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames by place, ascending: the wanted ones, and those decoded on the way to them."""
+        if self._index is not None:
+            frames = self._by_packets(self._index, wanted)
+        else:
+            frames = enumerate(self._from_the_first() if self._kept is None else self._kept)
+        size = None
+        for place, frame in frames:
+            size = size or (frame.width, frame.height)
+            if size != (frame.width, frame.height):
+                raise VideoError(
+                    f'its frames change in size: {size[0]} x {size[1]} pixels, but '
+                    f'{frame.width} x {frame.height} at frame {place}'
+                )
+            yield place, frame
+
+    def _count(self) -> None:
+        """Decode every frame, and keep them where they are small, so that none is decoded again."""
+        self._kept, room, number = [], _BYTES_KEPT, 0
+        for frame in self._from_the_first():
+            number += 1
+            room -= sum(plane.buffer_size for plane in frame.planes)
+            if room < 0:
+                self._kept = None
+            if self._kept is not None:
+                self._kept.append(frame)
+        self._length = number
+
+    def _from_the_first(self) -> Iterator[av.VideoFrame]:
+        with _opened(self._path) as container, _in_plain_words():
+            yield from container.decode(self._stream(container))
+
+    def _by_packets(
+        self, index: PacketIndex, wanted: Sequence[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        with _opened(self._path) as container, _in_plain_words():
+            stream = self._stream(container)
+            reached = -1
+            for key, places in groupby(wanted, index.key_before):
+                if reached < 0 or key.place > reached + 1:
+                    coming = _from_key(container, stream, index, key)
+                last = max(places)
+                while reached < last:
+                    reached, frame = next(coming)
+                    yield reached, frame
+
+    def _stream(self, container: av.container.InputContainer) -> av.VideoStream:
+        stream = _video_stream(container)
+        stream.codec_context.thread_count = self._num_threads
+        return stream
+
+
+def _from_key(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    index: PacketIndex,
+    key: KeyFrame,
+) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames by place, from a key frame on.
+
+    Raises:
+        _PacketsError: they are not those that the packets announced.
+    """
+    start, packets = _start_at(container, stream, index, key)
+    place = start.place
+    for packet in packets:
+        for frame in packet.decode():
+            if frame.pts is not None and frame.pts < start.time:
+                continue  # shown before the key frame, from which it cannot be decoded
+            if place == len(index.times) or frame.pts != index.times[place]:
+                raise _PacketsError
+            yield place, frame
+            place += 1
+    raise _PacketsError
+
+
+def _start_at(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    index: PacketIndex,
+    key: KeyFrame,
+) -> tuple[KeyFrame, Iterator[av.Packet]]:
+    """A key frame, or one before it, and the packets from there on.
+
+    Containers take what is sought for the time of showing or for that of decoding.
+    """
+    for time in (key.time, key.decoding_time):
+        container.seek(time, stream=stream, backward=True)
+        packets = container.demux(stream)
+        first = next(packets)
+        start = index.key_at(first)
+        if start is not None and start.place <= key.place:
+            return start, chain([first], packets)
+    raise _PacketsError
 
 
 def _opened(path: str | os.PathLike) -> av.container.InputContainer:
@@ -182,18 +360,67 @@ def _opened(path: str | os.PathLike) -> av.container.InputContainer:
 
 
 def _video_stream(container: av.container.InputContainer) -> av.VideoStream:
-    streams = container.streams.video
+    # A cover picture is a video stream, too, and may be the first.
+    streams = sorted(container.streams.video, key=_is_picture)
     if not streams:
         kinds = ', '.join(sorted({stream.type or 'data' for stream in container.streams}))
         raise VideoError(f'it has no video stream{", only " if kinds else ""}{kinds}')
     return streams[0]
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) RGB as decord shows it: turned as the file says."""
-    pixels = frame.to_ndarray(format='rgb24')
-    turns = round(getattr(frame, 'rotation', 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+def _is_picture(stream: av.VideoStream) -> bool:
+    disposition = getattr(stream, 'disposition', None)
+    return bool(getattr(disposition, 'value', 0) & _ATTACHED_PICTURE)
+
+
+def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
+    """(H, W, 3) RGB, turned and mirrored as a player shows it."""
+    pixels = reformatter.reformat(frame, format='rgb24').to_ndarray()
+    return turned(pixels, _matrix(frame))
+
+
+def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Where the file says that right and down of a frame are to point: (a, b, c, d)."""
+    side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if side_data is None:
+        return _UPRIGHT
+    a, b, _, c, d, *_ = struct.unpack('=9i', bytes(side_data))
+    return a, b, c, d
+
+
+def _matrix_unknown_to_decord(path: str | os.PathLike) -> tuple[int, int, int, int]:
+    """What decord still has to be turned by: it knows MP4's matrix, and a tag `rotate`."""
+    with _opened(path) as container, _in_plain_words():
+        stream = _video_stream(container)
+        tags = {tag.lower() for tag in stream.metadata}
+        if 'mov' in container.format.name.split(',') or 'rotate' in tags:
+            return _UPRIGHT
+        return next((_matrix(frame) for frame in container.decode(stream)), _UPRIGHT)
+
+
+def turned(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Apply a display matrix, to the nearest quarter turn and mirroring.
+
+    Args:
+        pixels: (H, W, 3).
+        matrix: (a, b, c, d): a point (x, y) of the picture is shown at (a x + c y, b x + d y)
+            (ISO/IEC 14496-12, 6.2.2).
+    """
+    a, b, c, d = matrix
+    across, down = a, d
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels = pixels.swapaxes(0, 1)
+        across, down = c, b
+    pixels = pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+    return np.ascontiguousarray(pixels)
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise VideoError(_ffmpeg_reason(error)) from error
 
 
 def _ffmpeg_reason(error: Exception) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .decoding import DECODERS, VideoFacts, open_video, read_header
+from .decoding import MiscountError, VideoFacts, VideoReader, open_video, read_header
 from .errors import DataError
 from .guard import Guard, GuardError
 from .video_file import VideoError, check_file
@@ -21,12 +21,13 @@ class VideoScan(NamedTuple):
         path: relative to the folder of the videos, or absolute.
         bytes: size of the file.
         mtime: when it was changed, in seconds since 1970.
-        frames: how many; 0 where unknown.
+        frames: how many a player shows; 0 where unknown.
         width, height: of an upright frame in pixels; 0 where unknown.
         fps: average frames per second; 0 where unknown.
         codec: FFmpeg's name.
-        decoder: the first that could decode it, 'decord' or 'pyav'; '' where none could.
-        reason: why the decoders before that one could not.
+        decoder: 'pyav', or 'pyav (counted)' where all frames had to be decoded to count them; ''
+            where it cannot be decoded.
+        reason: why it cannot.
         decoded: frames that were decoded to find out.
     """
 
@@ -44,7 +45,7 @@ class VideoScan(NamedTuple):
 
     @property
     def broken(self) -> bool:
-        """No decoder could decode it."""
+        """It cannot be decoded."""
         return not self.decoder
 
 
@@ -71,7 +72,7 @@ def scan_videos(
         paths: the videos.
         num_workers: processes; each decodes in one more, which may hang or crash.
         full_decode: decode every frame; else the first, the middle and the last.
-        time_limit_s: seconds a decoder may take for a video.
+        time_limit_s: seconds decoding a video may take.
         known: scans of an earlier time by path; one is used again if it found the video good, as
             thoroughly, and size and time of the file are still the same.
 
@@ -117,8 +118,10 @@ class _Scanner:
 
     def _still_holds(self, known: VideoScan, scan: VideoScan) -> bool:
         unchanged = (known.bytes, known.mtime) == (scan.bytes, scan.mtime)
-        # A broken one is looked at again: it may have been the disk, or too short a time limit.
-        return unchanged and not known.broken and known.decoded >= self._num_wanted(known.frames)
+        # A broken one is looked at again: it may have been the disk, or too short a time limit; so
+        # is one of a version that trusted decord's count, and where that failed, the packets.
+        sure = known.decoder.startswith('pyav') and not known.reason
+        return unchanged and sure and known.decoded >= self._num_wanted(known.frames)
 
     def _num_wanted(self, num_frames: int) -> int:
         return num_frames if self._full_decode else len(_samples(num_frames))
@@ -128,21 +131,12 @@ class _Scanner:
         if isinstance(facts, str):
             return scan._replace(reason=facts)
         scan = scan._replace(**facts._asdict())
-        reasons: list[str] = []
-        for decoder in DECODERS:
-            frames = self._guarded('decode', file, decoder, self._full_decode)
-            if not isinstance(frames, str):
-                return scan._replace(
-                    frames=frames,
-                    decoder=decoder,
-                    reason='; '.join(reasons),
-                    decoded=self._num_wanted(frames),
-                )
-            if frames not in reasons:
-                reasons.append(frames)
-        return scan._replace(reason='; '.join(reasons))
+        decoded = self._guarded('decode', file, self._full_decode)
+        if isinstance(decoded, str):
+            return scan._replace(reason=decoded)
+        return scan._replace(**decoded, decoded=self._num_wanted(decoded['frames']))
 
-    def _guarded(self, *call: object) -> VideoFacts | int | str:
+    def _guarded(self, *call: object) -> VideoFacts | dict[str, Any] | str:
         """What was found, or the reason why nothing was, as text."""
         try:
             return self._guard(*call)
@@ -163,7 +157,7 @@ def _samples(num_frames: int) -> list[int]:
     return sorted({0, num_frames // 2, num_frames - 1})
 
 
-def _guarded(what: str, file: Path, *more: object) -> VideoFacts | int | str:
+def _guarded(what: str, file: Path, *more: object) -> VideoFacts | dict[str, Any] | str:
     try:
         return read_header(file) if what == 'header' else _decode(file, *more)
     except VideoError as error:
@@ -173,11 +167,19 @@ def _guarded(what: str, file: Path, *more: object) -> VideoFacts | int | str:
         return f'{type(error).__name__}: {lines[0][:200]}'
 
 
-def _decode(file: Path, decoder: str, full_decode: bool) -> int:
-    """Number of frames, after decoding all or some."""
-    reader = open_video(file, decoder=decoder)
+def _decode(file: Path, full_decode: bool) -> dict[str, Any]:
+    """Fields of a scan, after decoding all frames or some."""
+    reader = open_video(file)
+    try:
+        height, width = _look(reader, full_decode)
+    except MiscountError:  # the reader has counted: its length is right now
+        height, width = _look(reader, full_decode)
+    return dict(frames=len(reader), width=width, height=height, decoder=reader.name)
+
+
+def _look(reader: VideoReader, full_decode: bool) -> tuple[int, int]:
+    """Height and width of an upright frame."""
     if full_decode:
         reader.decode_all()
-    else:
-        reader.frames(_samples(len(reader)))
-    return len(reader)
+    samples = [0] if full_decode else _samples(len(reader))
+    return reader.frames(samples).shape[1:3]

@@ -16,8 +16,9 @@ from .sampling import PROTOCOLS
 class OpenVideo(BaseTransform):
     """Open a video, in the process that will decode it.
 
-    Required keys: filename; optional: decoder ('decord', which is the default, or 'pyav'). Added
-    keys: video_reader, total_frames, avg_fps.
+    Required keys: filename; optional: decoder ('pyav', which is the default, or 'decord'), recount
+    (count the frames by decoding them). Added keys: video_reader, total_frames, avg_fps,
+    decoded_by (the reader's name).
 
     Args:
         num_threads: decoding threads per video; the data loader's workers already run in parallel.
@@ -34,12 +35,14 @@ class OpenVideo(BaseTransform):
         """
         reader = open_video(
             results['filename'],
-            decoder=results.get('decoder', 'decord'),
+            decoder=results.get('decoder', 'pyav'),
             num_threads=self.num_threads,
+            recount=results.get('recount', False),
         )
         results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.avg_fps
+        results['decoded_by'] = reader.name
         return results
 
     def __repr__(self) -> str:

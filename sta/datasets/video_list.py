@@ -14,7 +14,7 @@ from mmaction.registry import DATASETS
 
 from .annotations import read_annotations, sample
 from .class_names import read_class_names
-from .decoding import DECODERS
+from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError
 from .errors import DataError
 from .guard import Guard, GuardError
 from .repeated_augmentation import RepeatedAugmentation
@@ -45,8 +45,7 @@ class VideoListDataset(VideoDataset):
     """Videos named in a text file, see :func:`sta.datasets.annotations.read_annotations`.
 
     In evaluation each video is decoded in a process of its own, which is given up after a time
-    limit; a decoder that fails is followed by the next one. What is done with a video that none
-    decodes says ``on_broken``.
+    limit. What is done with a video that cannot be decoded says ``on_broken``.
 
     Args:
         ann_file: the list.
@@ -57,7 +56,9 @@ class VideoListDataset(VideoDataset):
         max_videos: use a fixed random sample of this many; None uses all.
         on_broken: 'skip' leaves a broken video out and reports it (in training another one takes
             its place, with a line on stderr); 'error' stops.
-        decoders: which to try, in this order: 'decord', 'pyav'.
+        decoders: which to try, in this order: 'pyav', 'decord'. PyAV shows the frames that a player
+            shows; decord, which the published evaluations used, others where it cannot index a
+            file, and says nothing.
         time_limit_s: seconds one decoder may take for one video, in evaluation.
         test_mode: evaluation rather than training.
 
@@ -76,7 +77,7 @@ class VideoListDataset(VideoDataset):
         classes: str | None = None,
         max_videos: int | None = None,
         on_broken: str = 'skip',
-        decoders: Sequence[str] = DECODERS,
+        decoders: Sequence[str] = DEFAULT_DECODERS,
         time_limit_s: float = 120.0,
         test_mode: bool = False,
     ) -> None:
@@ -188,16 +189,22 @@ class VideoListDataset(VideoDataset):
         return loaded
 
     def _load(self, index: int, decoder: str) -> dict | list[dict] | BrokenVideo:
-        info = self.get_data_info(index)
-        info['decoder'] = decoder
+        info = {**self.get_data_info(index), 'decoder': decoder}
+        results = {**info}
         try:
-            data = self.pipeline(info)
+            try:
+                data = self.pipeline(results)
+            except MiscountError:  # known only now: frames were chosen among too many or too few
+                results = {**info, 'recount': True}
+                data = self.pipeline(results)
         except Exception as error:  # transforms of any origin meet damaged files in any way
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             if not isinstance(error, VideoError):
                 reason = f'{type(error).__name__}: {reason}'
             return BrokenVideo(index, info['filename'], int(info['label']), reason)
-        facts = dict(index=index, filename=info['filename'], decoder=decoder)
+        # A pipeline without OpenVideo decodes as it likes.
+        decoded_by = results.get('decoded_by', 'own pipeline')
+        facts = dict(index=index, filename=info['filename'], decoder=decoded_by)
         for packed in data if isinstance(data, list) else [data]:
             packed['data_samples'].set_metainfo(facts)
         return data
@@ -218,7 +225,7 @@ class VideoFilesDataset(VideoListDataset):
         files: Sequence[str | os.PathLike],
         *,
         pipeline: list[Any],
-        decoders: Sequence[str] = DECODERS,
+        decoders: Sequence[str] = DEFAULT_DECODERS,
         time_limit_s: float = 120.0,
     ) -> None:
         self.files = [os.fspath(path) for path in files]

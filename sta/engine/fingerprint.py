@@ -22,8 +22,8 @@ def fingerprint_of(
 ) -> dict[str, str]:
     """Digests of weights, model, data, pipeline and variants.
 
-    Settings that change no score are left out: workers, batch size, chunks of views, decoders, time
-    limits, folders of results.
+    Settings that change no score are left out: workers, batch size, chunks of views, time limits,
+    folders of results.
 
     Args:
         config: with model and test_dataloader.
@@ -41,6 +41,8 @@ def fingerprint_of(
         'weights': _digest_of_weights(model),
         'model settings': _digest(config.model),
         'test pipeline': _digest(loader.dataset.get('pipeline')),
+        # decord shows other frames than PyAV where it cannot index a file.
+        'decoders': _digest(getattr(dataset, 'decoders', None)),
         'videos': _digest([(video['filename'], video['label']) for video in videos]),
         'schedules or pruners': _digest([dataclasses.astuple(variant) for variant in variants]),
         'precision': precision,

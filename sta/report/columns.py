@@ -157,8 +157,8 @@ def _part(result: EvaluationResult) -> str:
 
 
 def _decoders(result: EvaluationResult) -> str:
-    """Which decoder showed how many videos, where it was not decord alone."""
-    if set(result.decoded_by) <= {'decord'}:
+    """Which decoder showed how many videos, where it was not PyAV by the packets alone."""
+    if set(result.decoded_by) <= {'pyav'}:
         return ''
     counts = sorted(result.decoded_by.items(), key=lambda item: -item[1])
     return f' Decoded by {", ".join(f"{name}: {number}" for name, number in counts)}.'

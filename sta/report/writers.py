@@ -18,7 +18,7 @@ from .atomic import replacing, write_text
 from .commit import commit_of
 from .texts import csv_text, json_text, left_out_text, markdown_text
 
-LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'decord')
+LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'av', 'decord')
 
 
 class Scores(NamedTuple):

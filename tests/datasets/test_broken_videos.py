@@ -15,9 +15,11 @@ import sta.datasets.decoding
 import sta.models  # noqa: F401  (heals the host)
 from sta.datasets import transforms  # noqa: F401  (registers them)
 from sta.datasets.errors import DataError
+from sta.datasets.frame_index import PacketIndex
 from sta.datasets.video_list import BrokenVideo, VideoListDataset
 from tests.datasets.broken import BROKEN, write_av1
 from tests.datasets.movies import frame_numbers, write_movie
+from tests.datasets.numbered import Kind, make_video
 
 PIPELINE = [
     {'type': 'OpenVideo'},
@@ -57,7 +59,7 @@ def test_a_broken_video_is_left_out_with_its_reason(name: str, tmp_path: Path) -
     assert reason in found[1].reason and found[1].reason
     for i in (0, 2):
         assert numbers(found[i]) == [*range(16)]
-        assert (found[i]['data_samples'].index, found[i]['data_samples'].decoder) == (i, 'decord')
+        assert (found[i]['data_samples'].index, found[i]['data_samples'].decoder) == (i, 'pyav')
 
 
 @pytest.mark.parametrize('name', ['cut.mp4', 'empty.mp4', 'text.mp4', 'missing.mp4'])
@@ -72,11 +74,34 @@ def test_the_policy_error_names_the_file(name: str, tmp_path: Path) -> None:
     assert reason in message and '\n' not in message
 
 
-def test_what_decord_cannot_decode_is_decoded_by_pyav(tmp_path: Path) -> None:
+def test_a_codec_that_decord_does_not_know(tmp_path: Path) -> None:
     write_av1(tmp_path / 'new.mp4', num_frames=16)
     sample = dataset(tmp_path, 'new.mp4')[0]
     assert numbers(sample) == [*range(16)]
     assert sample['data_samples'].decoder == 'pyav'
+
+
+def test_frames_that_had_to_be_counted(tmp_path: Path) -> None:
+    make_video(Kind('mpeg4', '.avi', b_frames=2), tmp_path)
+    sample = dataset(tmp_path, 'video.avi')[0]
+    assert sample['data_samples'].decoder == 'pyav (counted)'
+
+
+def test_frames_are_chosen_anew_where_packets_announced_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    true_index = sta.datasets.decoding.packet_index
+
+    def twice_as_many(*stream: object) -> PacketIndex:
+        index = true_index(*stream)
+        behind = (index.times[-1] + number for number in range(1, 17))
+        return PacketIndex((*index.times, *behind), index.keys)
+
+    monkeypatch.setattr(sta.datasets.decoding, 'packet_index', twice_as_many)
+    sample = dataset(tmp_path, 'good.mp4')[0]
+    assert numbers(sample) == [*range(16)]
+    assert sample['data_samples'].decoder == 'pyav (counted)'
 
 
 @pytest.mark.parametrize('decoders', [['pyav'], ['decord'], ('pyav', 'decord')])
@@ -99,7 +124,7 @@ def test_a_decoder_that_hangs_is_given_up(
 ) -> None:
     for i in range(4):
         write_movie(tmp_path / f'{i}.mp4', num_frames=16)
-    frames = sta.datasets.decoding.DecordReader.frames
+    frames = sta.datasets.decoding.PyAVReader.frames
 
     def hang(reader, indices):
         if len(reader) and '2.mp4' in hanging:
@@ -107,16 +132,16 @@ def test_a_decoder_that_hangs_is_given_up(
         return frames(reader, indices)
 
     hanging: list[str] = []
-    opened = sta.datasets.decoding.DecordReader.__init__
+    opened = sta.datasets.decoding.PyAVReader.__init__
 
-    def note(reader, path, num_threads=1):
+    def note(reader, path, num_threads=1, **settings):
         hanging[:] = [os.path.basename(path)]
-        opened(reader, path, num_threads)
+        opened(reader, path, num_threads, **settings)
 
-    monkeypatch.setattr(sta.datasets.decoding.DecordReader, '__init__', note)
-    monkeypatch.setattr(sta.datasets.decoding.DecordReader, 'frames', hang)
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, '__init__', note)
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, 'frames', hang)
     names = [f'{i}.mp4' for i in range(4)]
-    for decoders, decoder in ((['decord', 'pyav'], 'pyav'), (['decord'], None)):
+    for decoders, decoder in ((['pyav', 'decord'], 'decord'), (['pyav'], None)):
         videos = dataset(tmp_path, *names, decoders=decoders, time_limit_s=1)
         loader = DataLoader(videos, batch_size=1, num_workers=workers, collate_fn=lambda b: b[0])
         found = list(loader)
@@ -132,10 +157,11 @@ def test_a_decoder_that_crashes_ends_no_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_movie(tmp_path / 'good.mp4', num_frames=16)
-    monkeypatch.setattr(sta.datasets.decoding.DecordReader, 'frames', lambda *_: os.abort())
-    videos = dataset(tmp_path, 'good.mp4', decoders=['decord'])
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, 'frames', lambda *_: os.abort())
+    videos = dataset(tmp_path, 'good.mp4')
     assert videos[0].reason == 'the decoder crashed (SIGABRT)'
-    assert numbers(dataset(tmp_path, 'good.mp4')[0]) == [*range(16)]
+    both = dataset(tmp_path, 'good.mp4', decoders=['pyav', 'decord'])
+    assert numbers(both[0]) == [*range(16)]
 
 
 def test_training_takes_another_video_and_says_so(

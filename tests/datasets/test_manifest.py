@@ -11,7 +11,7 @@ from sta.datasets.errors import DataError
 from sta.datasets.manifest import COLUMNS, Manifest, ManifestLine
 from sta.datasets.scan import VideoScan
 
-GOOD = VideoScan('a, b/"c".mp4', 12, 1700000000.1234567, 30, 64, 48, 29.97, 'h264', 'decord', '', 3)
+GOOD = VideoScan('a, b/"c".mp4', 12, 1700000000.1234567, 30, 64, 48, 29.97, 'h264', 'pyav', '', 3)
 BROKEN = VideoScan('größe.mp4', 5, 2.5, reason='decord: no, "never"; pyav: neither')
 LINES = (ManifestLine(3, 'arm wrestling', GOOD), ManifestLine(0, 'it, "quoted"', BROKEN))
 

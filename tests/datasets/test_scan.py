@@ -8,15 +8,19 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sta.datasets import scan
+from sta.datasets import decoding, scan
 from sta.datasets.decoding import DecordReader, PyAVReader
 from sta.datasets.errors import DataError
+from sta.datasets.frame_index import PacketIndex
 from sta.datasets.scan import VideoScan, scan_videos
 from sta.datasets.video_file import VideoError
+from tests.datasets.broken import write_rotated
 from tests.datasets.movies import write_movie
+from tests.datasets.numbered import NUM_FRAMES, Kind, make_video
 
 
 def scanned(folder: Path, *paths: str, **settings) -> list[scan.Scanned]:
@@ -36,9 +40,9 @@ def opening(monkeypatch) -> Callable[[dict[str, Callable]], None]:
     def replace(actions: dict[str, Callable]) -> None:
         true_open = scan.open_video
 
-        def open_video(path: Path, *, decoder: str) -> object:
-            actions.get(decoder, actions.get(path.name, lambda: None))()
-            return true_open(path, decoder=decoder)
+        def open_video(path: Path) -> object:
+            actions.get(path.name, lambda: None)()
+            return true_open(path)
 
         monkeypatch.setattr(scan, 'open_video', open_video)
 
@@ -57,7 +61,7 @@ def test_facts_of_a_good_video(tmp_path) -> None:
         height=64,
         fps=5.0,
         codec='h264',
-        decoder='decord',
+        decoder='pyav',
         reason='',
         decoded=3,
     )
@@ -72,13 +76,35 @@ def test_first_middle_and_last_frame_are_decoded(tmp_path, frames, decoded) -> N
 
 def test_which_frames_are_decoded(monkeypatch, tmp_path) -> None:
     write_movie(tmp_path / 'a.mp4', num_frames=20)
-    asked = []
-    monkeypatch.setattr(DecordReader, 'frames', lambda self, places: asked.extend(places))
-    scan._decode(tmp_path / 'a.mp4', 'decord', False)
+    true_show, asked = PyAVReader._show, []
+    monkeypatch.setattr(
+        PyAVReader, '_show', lambda self, places: asked.extend(places) or true_show(self, places)
+    )
+    scan._decode(tmp_path / 'a.mp4', False)
     assert asked == [0, 10, 19]
-    asked.clear()
-    scan._decode(tmp_path / 'a.mp4', 'decord', True)
-    assert asked == list(range(20))
+
+
+def test_what_is_shown_is_counted_and_upright(tmp_path) -> None:
+    """Of an AVI, whose packets do not say what is shown, and of a film that lies on its side."""
+    make_video(Kind('mpeg4', '.avi', b_frames=2), tmp_path)
+    write_rotated(tmp_path / 'turned.mp4', 90)
+    found = only(tmp_path, 'video.avi')
+    assert (found.frames, found.decoder, found.codec) == (NUM_FRAMES, 'pyav (counted)', 'mpeg4')
+    found = only(tmp_path, 'turned.mp4')
+    assert (found.width, found.height, found.decoder) == (64, 128, 'pyav')
+
+
+def test_packets_that_announce_too_much_are_counted(tmp_path, monkeypatch) -> None:
+    write_movie(tmp_path / 'a.mp4', num_frames=9)
+    true_index = decoding.packet_index
+
+    def too_many(*stream: object) -> PacketIndex:
+        index = true_index(*stream)
+        return PacketIndex((*index.times, index.times[-1] + 1), index.keys)
+
+    monkeypatch.setattr(decoding, 'packet_index', too_many)
+    found = only(tmp_path, 'a.mp4')
+    assert (found.frames, found.decoder) == (9, 'pyav (counted)')
 
 
 @pytest.mark.parametrize(
@@ -113,26 +139,12 @@ def fail(reason: str) -> Callable[[], None]:
     return failing
 
 
-def test_pyav_takes_over_where_decord_fails(tmp_path, opening) -> None:
-    write_movie(tmp_path / 'a.mp4', num_frames=9)
-    opening({'decord': fail('decord will not')})
-    found = only(tmp_path, 'a.mp4')
-    assert not found.broken and (found.decoder, found.frames) == ('pyav', 9)
-    assert found.reason == 'decord will not'
-
-
-def test_the_reasons_of_both_decoders(tmp_path, opening) -> None:
+def test_the_reason_and_what_is_known_all_the_same(tmp_path, opening) -> None:
     write_movie(tmp_path / 'a.mp4')
-    opening({'decord': fail('decord will not'), 'pyav': fail('nor will PyAV')})
+    opening({'a.mp4': fail('bad disk')})
     found = only(tmp_path, 'a.mp4')
-    assert found.broken and found.reason == 'decord will not; nor will PyAV'
+    assert found.broken and found.reason == 'bad disk'
     assert (found.width, found.codec, found.frames) == (64, 'h264', 0)
-
-
-def test_one_reason_stands_once(tmp_path, opening) -> None:
-    write_movie(tmp_path / 'a.mp4')
-    opening({'decord': fail('bad disk'), 'pyav': fail('bad disk')})
-    assert only(tmp_path, 'a.mp4').reason == 'bad disk'
 
 
 def test_a_hang_and_a_crash_are_reasons_and_harm_no_other(tmp_path, opening) -> None:
@@ -142,7 +154,7 @@ def test_a_hang_and_a_crash_are_reasons_and_harm_no_other(tmp_path, opening) -> 
     opening({'hangs.mp4': lambda: time.sleep(60), 'crashes.mp4': crash})
     names = ('good1.mp4', 'hangs.mp4', 'crashes.mp4', 'good2.mp4')
     found = [one.scan for one in scanned(tmp_path, *names, time_limit_s=0.3)]
-    assert [one.decoder for one in found] == ['decord', '', '', 'decord']
+    assert [one.decoder for one in found] == ['pyav', '', '', 'pyav']
     assert found[1].reason == 'it was given up after 0.3 s'
     assert found[2].reason == 'the decoder crashed (SIGSEGV)'
 
@@ -152,7 +164,7 @@ def test_foreign_errors_are_reasons(tmp_path, opening) -> None:
         raise KeyError('first line\nsecond')
 
     write_movie(tmp_path / 'a.mp4')
-    opening({'decord': surprise, 'pyav': surprise})
+    opening({'a.mp4': surprise})
     assert only(tmp_path, 'a.mp4').reason.startswith("KeyError: 'first line")
 
 
@@ -197,6 +209,12 @@ class TestKnownScans:
     def test_a_broken_one_gets_another_chance(self, tmp_path, known) -> None:
         assert not self.reused(tmp_path, known._replace(decoder='', reason='too slow'))
 
+    @pytest.mark.parametrize(
+        'earlier', [dict(decoder='decord'), dict(decoder='pyav', reason='decord cannot decode it')]
+    )
+    def test_one_of_a_version_that_trusted_decord(self, tmp_path, known, earlier) -> None:
+        assert not self.reused(tmp_path, known._replace(**earlier))
+
     def test_all_frames_need_more_than_three(self, tmp_path, known) -> None:
         assert not self.reused(tmp_path, known, full_decode=True)
         everything = only(tmp_path, 'a.mp4', full_decode=True)
@@ -228,24 +246,19 @@ def test_decord_decodes_all_a_few_at_a_time(tmp_path, monkeypatch) -> None:
 
 def test_pyav_decodes_all(tmp_path, monkeypatch) -> None:
     video = PyAVReader(write_movie(tmp_path / 'a.mp4', num_frames=21))
-    true_frames, seen = video._decoded(), []
-    monkeypatch.setattr(video, '_decoded', lambda: (seen.append(f) or f for f in true_frames))
+    true_frames, seen = video._decoded, []
+    monkeypatch.setattr(
+        video, '_decoded', lambda wanted: (seen.append(f) or f for f in true_frames(wanted))
+    )
     video.decode_all()
-    assert len(seen) == 21
-
-
-def test_pyav_misses_frames_that_are_not_there(tmp_path) -> None:
-    video = PyAVReader(write_movie(tmp_path / 'a.mp4', num_frames=5))
-    video._length = 6
-    with pytest.raises(VideoError, match='frame 5 of 6 cannot be decoded'):
-        video.decode_all()
+    assert [place for place, _ in seen] == list(range(21))
 
 
 def test_pyav_refuses_damaged_frames(tmp_path, monkeypatch) -> None:
-    class Damaged:
-        is_corrupt = True
-
     video = PyAVReader(write_movie(tmp_path / 'a.mp4', num_frames=5))
-    monkeypatch.setattr(video, '_decoded', lambda: iter([Damaged()]))
+    damaged = SimpleNamespace(is_corrupt=True)
+    monkeypatch.setattr(video, '_decoded', lambda wanted: iter([(0, damaged)]))
     with pytest.raises(VideoError, match='frame 0 is damaged'):
         video.decode_all()
+    with pytest.raises(VideoError, match='frame 0 is damaged'):
+        video.frames([0])

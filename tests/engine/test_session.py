@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import decord
 import pytest
 import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
 
 from sta.checkpoints import CheckpointError
+from sta.datasets import decoding
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import (
     build_model,
@@ -109,7 +109,7 @@ def test_nothing_is_decoded_before_everything_is_checked(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A schedule that fits no backbone and a wrong checkpoint are found out in a second."""
-    monkeypatch.setattr(decord, 'VideoReader', None)
+    monkeypatch.setattr(decoding, 'PyAVReader', None)
     with pytest.raises(ScheduleError):
         config = runner_config(tiny, tmp_path, 'test_cfg.schedules=[0, 16]')
         build_test_runner(config, str(tiny.checkpoint))

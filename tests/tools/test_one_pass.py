@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sta.checkpoints import load_checkpoint
+from sta.datasets import decoding
 from sta.engine import expand_variants, parse_pruner_text
 from sta.engine.config import load_config
 from sta.engine.session import build_model
@@ -117,13 +118,13 @@ def test_a_video_is_opened_once_however_many_variants_there_are(
 ) -> None:
     opened = tmp_path / 'opened.txt'  # decoding is done by another process
 
-    class Counting(decord.VideoReader):
-        def __init__(self, uri: str, **settings: object) -> None:
+    class Counting(decoding.PyAVReader):
+        def __init__(self, path: str, *settings: object, **more: object) -> None:
             with opened.open('a') as file:
-                file.write(f'{Path(uri).name}\n')
-            super().__init__(uri, **settings)
+                file.write(f'{Path(path).name}\n')
+            super().__init__(path, *settings, **more)
 
-    monkeypatch.setattr(decord, 'VideoReader', Counting)
+    monkeypatch.setattr(decoding, 'PyAVReader', Counting)
     # Pictures of examples would open theirs again.
     arguments = ('--schedules', *schedules, '--pruners', *pruners, '--examples', 0)
     scores_of(tiny, tmp_path / 'run', *arguments)

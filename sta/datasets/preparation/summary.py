@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from ..decoding import COUNTED
+from ..scan import VideoScan
 from .matching import MISSING
 from .prepare import Prepared
 from .scanning import ScanResult
@@ -70,9 +73,21 @@ def _scanned(prepared: Prepared) -> Iterator[str]:
         f'{frames[0]} to {frames[-1]} frames, median {frames[len(frames) // 2]}; most often '
         f'{size[0]} x {size[1]} pixels ({number:,} of {count(len(good), "video")})'
     )
-    by_pyav = [f'{video.path}: {video.reason}' for video in good if video.decoder == 'pyav']
-    yield from _example(by_pyav, 'video', 'decoded by PyAV only')
+    yield from _decoders(good)
     yield from _broken(scan)
+
+
+def _decoders(good: Sequence[VideoScan]) -> Iterator[str]:
+    """How many videos had to be decoded to count their frames, by kind of file."""
+    kinds = Counter(
+        f'{video.codec} in {os.path.splitext(video.path)[1] or "a file without suffix"}'
+        for video in good
+        if video.decoder == COUNTED
+    )
+    if kinds:
+        number = count(sum(kinds.values()), 'video')
+        named = ', '.join(f'{kind}: {number:,}' for kind, number in kinds.most_common(5))
+        yield f'frames of {number} counted by decoding ({named}{", ..." if len(kinds) > 5 else ""})'
 
 
 def _broken(scan: ScanResult) -> Iterator[str]:

@@ -41,7 +41,7 @@ def prepared(
 
 
 def good(name: str, frames: int = 10, **more) -> VideoScan:
-    return VideoScan(name, frames=frames, width=64, height=48, decoder='decord')._replace(**more)
+    return VideoScan(name, frames=frames, width=64, height=48, decoder='pyav')._replace(**more)
 
 
 def test_broken_videos_are_counted_by_what_is_wrong() -> None:
@@ -62,11 +62,13 @@ def test_more_kinds_than_are_named() -> None:
     assert '2 videos broken otherwise' in lines
 
 
-def test_the_second_decoder_and_the_larger_size() -> None:
-    scans = [good('a', decoder='pyav', reason='decord: no'), good('b', width=96), good('c')]
+def test_what_was_counted_and_the_larger_size() -> None:
+    counted = dict(decoder='pyav (counted)')
+    scans = [good('a.avi', codec='mpeg4', **counted), good('b', width=96), good('c')]
+    scans += [good('d.ts', codec='h264', **counted), good('e.avi', codec='mpeg4', **counted)]
     lines = describe(prepared(scans), official='official: 7')
-    assert '1 video decoded by PyAV only, e.g. a: decord: no' in lines
-    assert any('64 x 48 pixels (2 of 3 videos)' in line for line in lines)
+    assert 'frames of 3 videos counted by decoding (mpeg4 in .avi: 2, h264 in .ts: 1)' in lines
+    assert any('64 x 48 pixels (4 of 5 videos)' in line for line in lines)
     assert lines[-1] == 'official: 7'
 
 
