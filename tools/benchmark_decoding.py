@@ -1,4 +1,4 @@
-"""What it costs to decode in a guarded process: views of your videos, with and without.
+"""What decoding costs: views of your videos by PyAV and by decord, guarded and not.
 
 python tools/benchmark_decoding.py configs/sta_vit_k400.py my_videos/
 """
@@ -16,6 +16,7 @@ import cv2
 import torch
 from mmengine.registry import init_default_scope
 
+from sta.datasets.decoding import DECODERS
 from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.engine.command_line import run_command
@@ -43,17 +44,21 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config)
     init_default_scope('mmaction')
     files = find_videos(arguments.videos)
+    pipeline = config.test_dataloader.dataset.pipeline
     with explained(f'the test pipeline of {arguments.config} cannot be built'):
-        dataset = VideoFilesDataset(files, pipeline=config.test_dataloader.dataset.pipeline)
+        by_decoder = {
+            name: VideoFilesDataset(files, pipeline=pipeline, decoders=name) for name in DECODERS
+        }
     cv2.setNumThreads(0)  # as in a data loading worker
     torch.set_num_threads(1)
-    first = dataset.load(0)
-    if isinstance(first, BrokenVideo):
-        raise DataError(f'video {first.filename} cannot be used: {first.reason}')
-    ways: dict[str, Callable[[int], Any]] = {
-        'guarded': dataset.load,
-        'in the same process': dataset.load_in_place,
-    }
+    for dataset in by_decoder.values():
+        first = dataset.load(0)
+        if isinstance(first, BrokenVideo):
+            raise DataError(f'video {first.filename} cannot be used: {first.reason}')
+    ways: dict[str, Callable[[int], Any]] = {}
+    for name, dataset in by_decoder.items():
+        ways[f'{name}, guarded'] = dataset.load
+        ways[f'{name}, in the same process'] = dataset.load_in_place
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.rounds):
         for name, load in ways.items():

@@ -56,9 +56,9 @@ class VideoListDataset(VideoDataset):
         max_videos: use a fixed random sample of this many; None uses all.
         on_broken: 'skip' leaves a broken video out and reports it (in training another one takes
             its place, with a line on stderr); 'error' stops.
-        decoders: which to try, in this order: 'pyav', 'decord'. PyAV shows the frames that a player
-            shows; decord, which the published evaluations used, others where it cannot index a
-            file, and says nothing.
+        decoders: which to try, in this order: 'pyav', 'decord', or one of them. PyAV shows the
+            frames that a player shows; decord, which the published evaluations used, others where
+            it cannot index a file, and says nothing.
         time_limit_s: seconds one decoder may take for one video, in evaluation.
         test_mode: evaluation rather than training.
 
@@ -77,7 +77,7 @@ class VideoListDataset(VideoDataset):
         classes: str | None = None,
         max_videos: int | None = None,
         on_broken: str = 'skip',
-        decoders: Sequence[str] = DEFAULT_DECODERS,
+        decoders: str | Sequence[str] = DEFAULT_DECODERS,
         time_limit_s: float = 120.0,
         test_mode: bool = False,
     ) -> None:
@@ -85,8 +85,11 @@ class VideoListDataset(VideoDataset):
             raise DataError(f'max_videos must be at least 1, got {max_videos}')
         if on_broken not in ON_BROKEN:
             raise DataError(f'on_broken must be one of {list(ON_BROKEN)}, got {on_broken!r}')
-        if not decoders or isinstance(decoders, str) or set(decoders) - set(DECODERS):
-            raise DataError(f'decoders must be a list of {list(DECODERS)}, got {decoders!r}')
+        decoders = [decoders] if isinstance(decoders, str) else decoders
+        if not decoders or set(decoders) - set(DECODERS):
+            raise DataError(
+                f'decoders must be one or several of {list(DECODERS)}, got {decoders!r}'
+            )
         if not isinstance(time_limit_s, int | float) or not time_limit_s > 0:
             raise DataError(f'time_limit_s must be a positive number, got {time_limit_s!r}')
         self.max_videos = max_videos
@@ -225,7 +228,7 @@ class VideoFilesDataset(VideoListDataset):
         files: Sequence[str | os.PathLike],
         *,
         pipeline: list[Any],
-        decoders: Sequence[str] = DEFAULT_DECODERS,
+        decoders: str | Sequence[str] = DEFAULT_DECODERS,
         time_limit_s: float = 120.0,
     ) -> None:
         self.files = [os.fspath(path) for path in files]

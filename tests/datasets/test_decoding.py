@@ -6,10 +6,11 @@ import os
 import stat
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from sta.datasets.decoding import DECODERS, open_video, read_header
+from sta.datasets.decoding import DECODERS, open_video, read_header, turned
 from sta.datasets.video_file import VideoError, check_file, stated_size
 from tests.datasets.broken import (
     BROKEN,
@@ -19,6 +20,7 @@ from tests.datasets.broken import (
     write_variable_rate,
 )
 from tests.datasets.movies import frame_numbers, write_movie
+from tests.datasets.numbered import Kind, make_video
 
 REAL = Path(__file__).resolve().parents[2] / '../shared/videos'
 
@@ -96,6 +98,40 @@ def test_a_turned_video_is_shown_upright(
     assert (frame > 150).mean() > 0.4
 
 
+@pytest.mark.parametrize(
+    ('matrix', 'shown'),
+    [
+        ((1, 0, 0, 1), [[1, 2], [3, 4], [5, 6]]),
+        ((-1, 0, 0, 1), [[2, 1], [4, 3], [6, 5]]),  # mirrored
+        ((1, 0, 0, -1), [[5, 6], [3, 4], [1, 2]]),
+        ((-1, 0, 0, -1), [[6, 5], [4, 3], [2, 1]]),  # half a turn
+        ((0, 1, -1, 0), [[5, 3, 1], [6, 4, 2]]),  # a quarter turn clockwise
+        ((0, -1, 1, 0), [[2, 4, 6], [1, 3, 5]]),
+        ((0, 1, 1, 0), [[1, 3, 5], [2, 4, 6]]),  # transposed, as a mirrored selfie
+    ],
+)
+def test_display_matrices(matrix: tuple, shown: list) -> None:
+    pixels = np.array([[1, 2], [3, 4], [5, 6]])[..., None].repeat(3, -1)
+    scaled = tuple(value << 16 for value in matrix)
+    np.testing.assert_array_equal(turned(pixels, scaled)[..., 0], shown)
+
+
+@pytest.mark.parametrize('decoder', DECODERS)
+@pytest.mark.parametrize('degrees', [90, 180, 270])
+def test_a_matroska_file_is_turned_as_its_mp4(decoder: str, degrees: int, tmp_path: Path) -> None:
+    """Matroska keeps the rotation where decord does not look for it."""
+    mp4 = write_rotated(tmp_path / 'film.mp4', degrees)
+    mkv = tmp_path / 'film.mkv'
+    with av.open(str(mp4)) as source, av.open(str(mkv), 'w') as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    frames = [open_video(path, decoder=decoder).frames([3])[0] for path in (mp4, mkv)]
+    np.testing.assert_array_equal(*frames)
+
+
 @pytest.mark.parametrize('decoder', DECODERS)
 def test_odd_sizes(decoder: str, tmp_path: Path) -> None:
     frames = open_video(write_odd_size(tmp_path / 'film.mkv'), decoder=decoder).frames(range(6))
@@ -114,6 +150,25 @@ def test_only_pyav_knows_av1(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match='^decord cannot decode it: '):
         open_video(path, decoder='decord').frames([0])
     assert frame_numbers(open_video(path, decoder='pyav').frames(range(6))) == [*range(6)]
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        Kind('libx264', '.mp4'),
+        Kind('libx264', '.mp4', pixels='yuv444p'),
+        Kind('libx264', '.mkv', pixels='yuv422p'),
+        Kind('libvpx-vp9', '.webm'),
+        Kind('mjpeg', '.avi', pixels='yuvj420p'),
+    ],
+    ids=lambda kind: f'{kind.codec}-{kind.pixels}',
+)
+def test_progressive_frames_of_8_bits_are_the_same_to_the_last_bit(
+    kind: Kind, tmp_path: Path
+) -> None:
+    path = make_video(kind, tmp_path)
+    one, other = (open_video(path, decoder=d).frames(range(0, 40, 3)) for d in DECODERS)
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize('video', sorted(REAL.glob('*.mp4')) or [None], ids=lambda p: p and p.stem)

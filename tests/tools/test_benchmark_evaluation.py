@@ -72,6 +72,8 @@ def test_decoding_is_timed_both_ways(tiny: Tiny, capsys: pytest.CaptureFixture) 
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert '7 videos, views (6, 3, 16, 32, 32) of 0 MB' in ' '.join(done.stdout.split())
+    for way in ('pyav, guarded', 'pyav, in the same process', 'decord, guarded'):
+        assert way in done.stdout
 
 
 def test_decoding_of_nothing(refused: Refused, tiny: Tiny, tmp_path) -> None:
