@@ -225,7 +225,7 @@ class VideoFilesDataset(VideoListDataset):
         decoders: Sequence[str] = DECODERS,
         time_limit_s: float = 120.0,
     ) -> None:
-        self.files = [os.fspath(path) for path in files]
+        self.files = [as_path(os.fspath(path)) for path in files]
         super().__init__(
             ann_file='',
             pipeline=pipeline,

@@ -86,12 +86,15 @@ class FolderIndex:
         """How many files were left out, of which suffixes, with an example; None without any."""
         if not self.left_out:
             return None
-        kinds = Counter(PurePath(path).suffix.lower() or 'no suffix' for path in self.left_out)
+        kinds = Counter(
+            'hidden' if path.name.startswith('.') else path.suffix.lower() or 'no suffix'
+            for path in map(PurePath, self.left_out)
+        )
         listed = ', '.join(f'{number:,} {legible(kind)}' for kind, number in kinds.most_common(4))
         more = f' and {len(kinds) - 4} more kinds' if len(kinds) > 4 else ''
         return (
-            f'{count(len(self.left_out), "file")} left out, hidden or without the suffix of a '
-            f'video ({listed}{more}), e.g. {legible(self.left_out[0])}'
+            f'{count(len(self.left_out), "file")} left out, since no suffix of a video is '
+            f'theirs ({listed}{more}), e.g. {legible(self.left_out[0])}'
         )
 
     def candidates(self, video: Wanted, class_name: str) -> list[str]:
