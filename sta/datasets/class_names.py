@@ -30,7 +30,7 @@ def read_class_names(source: str | os.PathLike) -> tuple[str, ...]:
         try:
             text = read_text(source, 'class list')
         except DataError as error:
-            close = difflib.get_close_matches(str(source), OFFICIAL, n=1)
+            close = difflib.get_close_matches(os.path.basename(source), OFFICIAL, n=1)
             meant = f' (did you mean {close[0]}?)' if close else ''
             raise DataError(
                 f'{error}; give a text file with one name a line, or one of '

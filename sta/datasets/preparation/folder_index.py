@@ -20,7 +20,7 @@ SUFFIXES = tuple(
     '.mxf .nsv .nut .obu .ogm .ogv .ogx .qt .rm .rmvb .tod .trp .ts .vob .webm .wmv .wtv .xvid .y4m'
     ''.split()
 )
-SHOWN_SUFFIXES = '.mp4, .mkv, .webm, .avi, .mov, .ts and others'
+SHOWN_SUFFIXES = '.avi, .flv, .gif, .mkv, .mov, .mp4, .mpg, .mts, .ts, .webm, .wmv and others'
 # First bytes, from which place on, of files that have lost their suffix.
 _STARTS = (
     (4, b'ftyp'),
