@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..annotations import Annotation, list_text
+from ..annotations import Annotation, legible, list_text
 from ..errors import DataError
 from .wanted import Excluded
 
@@ -85,7 +85,7 @@ class Outputs:
         text = io.StringIO(newline='')
         writer = csv.writer(text, lineterminator='\n')
         writer.writerow(Excluded._fields)
-        writer.writerows(videos)
+        writer.writerows((legible(video.path), *video[1:]) for video in videos)
         write_whole(self.excluded_file, text.getvalue())
 
 
