@@ -79,10 +79,10 @@ def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = N
 
 
 def _class_names(folders: Iterable[str], index: FolderIndex) -> tuple[str, ...]:
-    """Names that can stand in a class list, which is read without blanks around them."""
+    """Names that can stand in a class list, which is read without blanks behind them."""
     first: dict[str, str] = {}
     for folder in folders:
-        other = first.setdefault(legible(folder).strip(), folder)
+        other = first.setdefault(legible(folder).rstrip(), folder)
         if other != folder:
             raise DataError(
                 f'folders {other!r} and {folder!r} of {index.folder} differ in blanks alone: '
