@@ -1,4 +1,4 @@
-"""What is installed, told from files and metadata: importing may fail or be slow."""
+"""What is installed, from files and metadata, since importing may fail; what a screen takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import importlib.metadata
 import re
 import sys
 from pathlib import Path
+
+
+def accept_any_text() -> None:
+    """Let standard output and error show what their encoding lacks as \\xf6 instead of failing.
+
+    Under LC_ALL=C or PYTHONIOENCODING=ascii, and for names that are not UTF-8 under any locale.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
 
 
 def module_folder(module: str) -> Path | None:

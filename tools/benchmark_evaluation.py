@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sta.analysis.processes import Usage, measure
-from sta.datasets.annotations import read_annotations, sample
+from sta.datasets.annotations import list_text, read_annotations, sample
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.host_loop import run_host_loop
@@ -68,7 +68,7 @@ def write_list(config: dict, max_videos: int, path: Path) -> int:
     """The same videos of the config's list for both sides; gives their number."""
     entries = read_annotations(config.test_dataloader.dataset.ann_file)
     chosen = sample(entries, max_videos)
-    path.write_text(''.join(f'{name} {label}\n' for name, label in chosen), encoding='utf-8')
+    path.write_text(list_text(chosen), encoding='utf-8')
     return len(chosen)
 
 

@@ -22,6 +22,7 @@ from sta.datasets.motions.clip import DIFFICULTIES, SPLIT_CODES, ClipSource
 from sta.datasets.motions.difficulty import Difficulty
 from sta.datasets.motions.preview import save_contact_sheet
 from sta.datasets.motions.writer import MotionsError, write_split
+from sta.installed import accept_any_text
 
 NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
 
@@ -110,6 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
+    accept_any_text()
     try:
         run(arguments)
     except MotionsError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sta.checkpoints import load_checkpoint
+from sta.datasets.annotations import legible
 from sta.datasets.class_names import read_class_names
 from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
@@ -191,7 +192,7 @@ def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
     if len(broken) == num_files:
         raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
     for video in broken:
-        print(f'left out: {video.filename}: {video.reason}', file=sys.stderr)
+        print(f'left out: {legible(video.filename)}: {video.reason}', file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

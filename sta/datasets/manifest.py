@@ -15,6 +15,9 @@ from .scan import VideoScan
 _SCAN_COLUMNS = VideoScan._fields[1:]
 COLUMNS = ('path', 'label', 'class', *_SCAN_COLUMNS)
 
+# Under a locale that is not UTF-8, names of files hold their bytes as surrogates.
+_UTF8 = dict(encoding='utf-8', errors='surrogateescape', newline='')
+
 
 class ManifestLine(NamedTuple):
     """A video, its class and what the scan found."""
@@ -50,7 +53,7 @@ class Manifest:
     def appending(self) -> Iterator[_Appender]:
         """Add lines; the file is first written anew, without what a crash has cut off."""
         self.replace(self._lines.values())
-        with open(self.path, 'a', encoding='utf-8', newline='') as file:
+        with open(self.path, 'a', **_UTF8) as file:
             yield _Appender(file)
 
     def replace(self, lines: Iterable[ManifestLine]) -> None:
@@ -58,7 +61,7 @@ class Manifest:
         lines = list(lines)
         temporary = self.path.with_name(f'.{self.path.name}.{os.getpid()}.part')
         try:
-            with open(temporary, 'w', encoding='utf-8', newline='') as file:
+            with open(temporary, 'w', **_UTF8) as file:
                 csv.writer(file, lineterminator='\n').writerow(COLUMNS)
                 for line in lines:
                     _Appender(file, flush=False).append(line)

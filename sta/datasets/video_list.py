@@ -12,8 +12,8 @@ import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
-from .annotations import read_annotations, sample
-from .class_names import read_class_names
+from .annotations import as_path, legible, read_annotations, sample
+from .class_names import known_classes, read_class_names
 from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError
 from .errors import DataError
 from .guard import Guard, GuardError
@@ -63,8 +63,8 @@ class VideoListDataset(VideoDataset):
         test_mode: evaluation rather than training.
 
     Raises:
-        DataError: no such list, a line that is not 'path label', a label out of range, an unknown
-            policy or decoder.
+        DataError: no such list, or one that contradicts itself or its class folders, see
+            :func:`sta.datasets.annotations.read_annotations`; an unknown policy or decoder.
     """
 
     def __init__(
@@ -120,11 +120,14 @@ class VideoListDataset(VideoDataset):
 
     def load_data_list(self) -> list[dict]:
         """Parse the list."""
-        folder = self.data_prefix['video'] or ''
-        videos = [
-            dict(filename=os.path.join(folder, path), label=label)
-            for path, label in read_annotations(self.ann_file, num_classes=self.num_classes)
-        ]
+        folder = as_path(self.data_prefix['video'] or '')
+        entries = read_annotations(
+            self.ann_file,
+            num_classes=self.num_classes,
+            classes=known_classes(self.classes, self.num_classes),
+            folder=folder,
+        )
+        videos = [dict(filename=os.path.join(folder, path), label=label) for path, label in entries]
         return videos if self.max_videos is None else sample(videos, self.max_videos)
 
     def missing_files(self) -> list[str]:
@@ -149,14 +152,15 @@ class VideoListDataset(VideoDataset):
             if not isinstance(loaded, BrokenVideo):
                 return loaded
             if self.on_broken == 'error':
-                raise DataError(f'video {loaded.filename} cannot be used: {loaded.reason}')
+                raise DataError(f'video {legible(loaded.filename)} cannot be used: {loaded.reason}')
             if self.test_mode:
                 return loaded
-            print(f'left out of training: {loaded.filename}: {loaded.reason}', file=sys.stderr)
+            name = legible(loaded.filename)
+            print(f'left out of training: {name}: {loaded.reason}', file=sys.stderr)
             index = np.random.randint(len(self))
         raise DataError(
             f'{MAX_REPLACEMENTS} videos in a row of {self.ann_file} cannot be used, at last '
-            f'{loaded.filename}: {loaded.reason}'
+            f'{legible(loaded.filename)}: {loaded.reason}'
         )
 
     def load(self, index: int) -> dict | BrokenVideo:
@@ -231,7 +235,7 @@ class VideoFilesDataset(VideoListDataset):
         decoders: str | Sequence[str] = DEFAULT_DECODERS,
         time_limit_s: float = 120.0,
     ) -> None:
-        self.files = [os.fspath(path) for path in files]
+        self.files = [as_path(os.fspath(path)) for path in files]
         super().__init__(
             ann_file='',
             pipeline=pipeline,

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from sta.installed import accept_any_text
+
 from .finding import Finding, State
 from .packages import PIP_INSTALL, check_packages, check_python
 from .probes import try_probes
@@ -41,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     arguments = parser.parse_args(argv)
+    accept_any_text()
     findings = examine()
     usable = not _broken(findings)
     if arguments.json:

@@ -18,14 +18,17 @@ from sta.datasets.video_list import BrokenVideo
 from .config import ConfigError
 from .prediction import files_dataset, find_videos
 
+LIST_SUFFIXES = ('.txt', '.csv', '.tsv', '.lst', '.list')
+
 
 def listed_videos(config: Config, source: str | os.PathLike | None, number: int) -> list[Path]:
     """Videos of a folder, a list, or the config's test list: a fixed sample where there are more.
 
     Args:
         config: with test_dataloader.
-        source: a video, a folder of videos, a list ('path label' a line, .txt or .csv; paths below
-            the config's video folder or the list's own), or None for the config's own list.
+        source: a video, a folder of videos, a list ('path label' a line, .txt or .csv, perhaps with
+            .gz; paths below the config's video folder or the list's own), or None for the config's
+            own list.
         number: videos at most.
 
     Raises:
@@ -37,8 +40,10 @@ def listed_videos(config: Config, source: str | os.PathLike | None, number: int)
     settings = config.test_dataloader.dataset
     if source is None and not settings.get('ann_file'):
         raise ConfigError(f'config {config.filename} names no list of videos: give --clips')
+    named = source is None  # what a config calls a list is one, however it is called
     source = Path(source or settings.ann_file)
-    if source.suffix.lower() not in ('.txt', '.csv'):
+    name = source.name.lower().removesuffix('.gz')
+    if not named and (source.is_dir() or not name.endswith(LIST_SUFFIXES)):
         return sample(find_videos(source), number)
     folders = (Path((settings.get('data_prefix') or {}).get('video') or ''), source.parent)
     chosen = sample(read_annotations(source), number)

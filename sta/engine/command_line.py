@@ -10,6 +10,7 @@ from sta.checkpoints import CheckpointError
 from sta.compat import HostError
 from sta.datasets.errors import DataError
 from sta.evaluation import StoreError
+from sta.installed import accept_any_text
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
 
@@ -42,6 +43,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     Returns:
         Exit status: 0, 2 after a user's mistake, 130 when interrupted.
     """
+    accept_any_text()
     try:
         return command() or 0
     except USER_ERRORS as error:
@@ -50,6 +52,13 @@ def run_command(command: Callable[[], int | None]) -> int:
     except OSError as error:  # a folder that is a file, no permission, a full disk
         where = f': {error.filename}' if error.filename else ''
         print(f'error: {error.strerror or error}{where}', file=sys.stderr)
+        return 2
+    except UnicodeEncodeError as error:  # a path that is text, under a locale without its letters
+        print(
+            f'error: {error.object[:300]!a} cannot be said in {error.encoding}, the encoding of '
+            f'the locale: set PYTHONUTF8=1',
+            file=sys.stderr,
+        )
         return 2
     except RuntimeError as error:
         if not str(error).startswith('DataLoader worker'):

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from sta.datasets.annotations import legible
 from sta.evaluation import STORE_FORMAT
 from sta.pruning import Variant
 
@@ -43,7 +44,7 @@ def fingerprint_of(
         'test pipeline': _digest(loader.dataset.get('pipeline')),
         # decord shows other frames than PyAV where it cannot index a file.
         'decoders': _digest(getattr(dataset, 'decoders', None)),
-        'videos': _digest([(video['filename'], video['label']) for video in videos]),
+        'videos': _digest([(legible(video['filename']), video['label']) for video in videos]),
         'schedules or pruners': _digest([dataclasses.astuple(variant) for variant in variants]),
         'precision': precision,
         'format of the stored scores': str(STORE_FORMAT),

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
+from sta.datasets.errors import DataError
 from sta.pruning import Variant
 
 from .session import build_model
@@ -54,11 +55,18 @@ def host_dataloader(settings: Any, list_path: Path) -> dict[str, Any]:
     Args:
         settings: of our data loader.
         list_path: where the list is written again, with tabs: mmaction2 splits lines at blanks.
+
+    Raises:
+        DataError: a name holds a tab; or see :func:`read_annotations`.
     """
     ours = settings.dataset
     entries = read_annotations(ours.ann_file)
+    if any('\t' in path for path, _ in entries):
+        raise DataError(
+            f'{ours.ann_file}: mmaction2 cannot read names with tabs: rename the videos'
+        )
     lines = (f'{path}\t{label}\n' for path, label in entries)
-    list_path.write_text(''.join(lines), encoding='utf-8')
+    list_path.write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
     pipeline = [
         {**step, 'type': _HOST_TRANSFORMS.get(step['type'], step['type'])} for step in ours.pipeline
     ]

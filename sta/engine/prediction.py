@@ -13,7 +13,9 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sta.datasets.errors import DataError
+from sta.datasets.annotations import legible
+from sta.datasets.errors import DataError, note
+from sta.datasets.preparation.folder_index import SHOWN_SUFFIXES, FolderIndex
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.pruning import Variant
 
@@ -21,14 +23,12 @@ from .batches import load_batches
 from .scoring import Scorer
 from .session import explained
 
-SUFFIXES = frozenset('.avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .ogv .ts .webm .wmv'.split())
-
 
 class Prediction(NamedTuple):
     """What a model says of one video.
 
     Attributes:
-        name: path of the video.
+        name: path of the video, as it is said.
         scores: (variants, classes) float32, softmax averaged over its views.
     """
 
@@ -39,6 +39,8 @@ class Prediction(NamedTuple):
 def find_videos(path: str | os.PathLike) -> list[Path]:
     """A video as it was named, or all videos below a folder, in the order of their names.
 
+    Files of the folder that are left out are named on stderr.
+
     Raises:
         DataError: no such file, or a folder without a video.
     """
@@ -47,10 +49,15 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
         if not path.exists():
             raise DataError(f'{path} does not exist: give a video or a folder of videos')
         return [path]
-    found = sorted(file for file in path.rglob('*') if file.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f'{path} holds no video ({", ".join(sorted(SUFFIXES))})')
-    return found
+    index = FolderIndex(path)
+    said = index.left_out_line()
+    if not index.paths:
+        raise DataError(
+            f'{path} holds no video ({SHOWN_SUFFIXES})' + ('' if said is None else f'; {said}')
+        )
+    if said is not None:
+        note(f'{path}: {said}')
+    return sorted(path / name for name in index.paths)
 
 
 def predict(
@@ -89,7 +96,7 @@ def predict(
         if number == 0:
             scorer.count(tuple(inputs.shape[2:]))
         scored = scorer.score(inputs)
-        yield Prediction(os.fspath(files[number]), scored.scores[0].numpy())
+        yield Prediction(legible(files[number]), scored.scores[0].numpy())
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import locale
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
+from sta.datasets.annotations import legible
 from sta.datasets.repeated_augmentation import COLLATE
 
 from .config import ConfigError
@@ -40,6 +42,7 @@ def build_train_runner(config: Config) -> Runner:
             f'config {config.filename} defines no {", ".join(missing)}; to train use one of '
             f'configs/train_*.py'
         )
+    _check_names(config)
     _check_checkpoints(config)
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
@@ -115,6 +118,19 @@ def resume_training(config: Config, checkpoint: str | None = None) -> None:
         say(f'nothing to resume in {config.work_dir}: training starts anew')
         return
     config.resume, config.load_from = True, checkpoint
+
+
+def _check_names(config: Config) -> None:
+    """mmengine writes names of folder and config into its files, in the encoding of the locale."""
+    encoding = locale.getpreferredencoding(False)
+    for name in (str(config.work_dir), str(config.filename)):
+        try:
+            name.encode(encoding)
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f'{legible(name)!a} cannot be written in {encoding}, the encoding of the locale: '
+                f'set PYTHONUTF8=1, or choose another name for --work-dir or config'
+            ) from None
 
 
 def _check_checkpoints(config: Config) -> None:

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from mmaction.registry import LOOPS
 from mmengine.runner import BaseLoop
 
+from sta.datasets.annotations import legible
 from sta.evaluation import (
     Conditions,
     EvaluationResult,
@@ -159,7 +160,9 @@ class VariantTestLoop(BaseLoop):
 
     def _score_batch(self, scorer: Scorer, batch: Batch, *, first: bool) -> LocalPart:
         videos = {
-            video.index: StoredVideo(video.filename, video.label, None, reason=video.reason)
+            video.index: StoredVideo(
+                legible(video.filename), video.label, None, reason=video.reason
+            )
             for video in batch.broken
         }
         if batch.data is None:
@@ -173,7 +176,7 @@ class VariantTestLoop(BaseLoop):
         scored = scorer.score(inputs)
         for i, sample in enumerate(data['data_samples']):
             videos[sample.index] = StoredVideo(
-                sample.filename,
+                legible(sample.filename),
                 int(sample.gt_label.item()),
                 scored.scores[i].numpy(),
                 sample.decoder,

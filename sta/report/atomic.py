@@ -61,6 +61,7 @@ def check_target(path: Path, option: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 with the line ends that ``text`` has."""
+    r"""Write UTF-8 with the line ends that ``text`` has; bytes of names that are none as \udcff."""
+    content = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
     with replacing(path) as temporary:
-        temporary.write_bytes(text.encode('utf-8'))
+        temporary.write_bytes(content.encode('utf-8'))

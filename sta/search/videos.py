@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
-from sta.datasets.annotations import Annotation, read_annotations, sample
+from sta.datasets.annotations import Annotation, list_text, read_annotations, sample
+from sta.datasets.class_names import known_classes
 from sta.datasets.errors import DataError
 from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.session import explained
@@ -37,7 +37,7 @@ class SearchVideos(NamedTuple):
         """Digest of what is held out, so that the lists of a search are never those of another."""
         if not self.searched:
             return {}
-        digest = hashlib.sha256(_text(self.heldout).encode()).hexdigest()
+        digest = hashlib.sha256(list_text(self.heldout).encode()).hexdigest()
         return {'held-out videos': digest[:16]}
 
     def write(self, folder: Path) -> Path | None:
@@ -47,12 +47,13 @@ class SearchVideos(NamedTuple):
             That of the videos held out; None where all of the test list is.
 
         Raises:
+            DataError: a name cannot stand in one without the quotation marks it had.
             OSError: one cannot be written.
         """
         if not self.searched:
             return None
-        write_text(folder / SEARCHED, _text(self.searched))
-        write_text(folder / HELDOUT, _text(self.heldout))
+        write_text(folder / SEARCHED, list_text(self.searched))
+        write_text(folder / HELDOUT, list_text(self.heldout))
         return folder / HELDOUT
 
 
@@ -69,7 +70,13 @@ def search_videos(config: Config, number: int, *, clips: str | None = None) -> S
     """
     settings = config.test_dataloader.dataset
     with explained(f'test_dataloader of {config.filename} cannot be built'):
-        whole = read_annotations(settings.ann_file, num_classes=settings.get('num_classes'))
+        num_classes = settings.get('num_classes')
+        whole = read_annotations(
+            settings.ann_file,
+            num_classes=num_classes,
+            classes=known_classes(settings.get('classes'), num_classes),
+            folder=(settings.get('data_prefix') or {}).get('video') or '',
+        )
         if clips:
             files = sample(find_videos(clips), number)
             return SearchVideos(files_dataset(config, files), [], whole)
@@ -84,7 +91,3 @@ def search_videos(config: Config, number: int, *, clips: str | None = None) -> S
     searched = [whole[place] for place in places]
     chosen = set(searched)  # a video that is listed twice is not held out
     return SearchVideos(dataset, searched, [entry for entry in whole if entry not in chosen])
-
-
-def _text(entries: Sequence[Annotation]) -> str:
-    return ''.join(f'{name} {label}\n' for name, label in entries)

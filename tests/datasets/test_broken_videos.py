@@ -50,9 +50,10 @@ def numbers(sample: dict) -> list[int]:
 @pytest.mark.parametrize('name', BROKEN)
 def test_a_broken_video_is_left_out_with_its_reason(name: str, tmp_path: Path) -> None:
     write_movie(tmp_path / 'good.mp4', num_frames=16)
+    (tmp_path / 'same.mp4').symlink_to(tmp_path / 'good.mp4')
     make, reason = BROKEN[name]
     make(tmp_path / name)
-    videos = dataset(tmp_path, 'good.mp4', name, 'good.mp4')
+    videos = dataset(tmp_path, 'good.mp4', name, 'same.mp4')
     found = [videos[i] for i in range(3)]
     assert isinstance(found[1], BrokenVideo)
     assert found[1][:3] == (1, str(tmp_path / name), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -25,17 +26,23 @@ def test_ssv2_is_in_the_order_of_its_ids() -> None:
     assert names[173] == 'Wiping something off of something'
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_a_file_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / 'classes.txt'
     path.write_text('\ufeffjumping up\n\n laufen \n', encoding='utf-8')
     assert read_class_names(path) == ('jumping up', 'laufen')
+    assert capsys.readouterr().err == (
+        f"note: class list {path}: line 2 is empty and not counted, so that 'laufen' is label 1\n"
+    )
+    path.write_bytes(gzip.compress(b'run\r\nsit\r\n\r\n'))
+    assert read_class_names(path) == ('run', 'sit')
+    assert capsys.readouterr().err == ''
 
 
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
         (b'', 'is empty'),
-        (b'run\nwalk\nrun\n', "'run' stands there twice"),
+        (b'run\nwalk\nrun\n', "'run' stands there twice, in lines 1 and 3: the place"),
         (b'\xff\xfe\x00', 'not UTF-8'),
     ],
 )
@@ -47,5 +54,5 @@ def test_refuses_unusable_files(tmp_path: Path, content: bytes, said: str) -> No
 
 
 def test_refuses_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match='No such file.*one name a line, or one of kinetics400'):
+    with pytest.raises(DataError, match='No such file.*one name a line.* mean kinetics400'):
         read_class_names(tmp_path / 'kinetics401')

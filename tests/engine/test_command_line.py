@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 
 import pytest
 import torch
@@ -78,3 +80,19 @@ def test_a_killed_worker_is_one_line(capfd: pytest.CaptureFixture) -> None:
     error = capfd.readouterr().err
     assert error.startswith('error: DataLoader worker (pid') and error.count('\n') == 1
     assert 'is memory short? (num_workers)' in error
+
+
+@pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+def test_what_the_screen_has_no_letters_for_is_escaped(stream: str, monkeypatch) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding='ascii', write_through=True)
+    monkeypatch.setattr(sys, stream, shown)
+    assert run_command(lambda: print('größe \udcff', file=getattr(sys, stream))) == 0
+    assert shown.buffer.getvalue() == b'gr\\xf6\\xdfe \\udcff\n'
+
+
+def test_a_path_that_the_locale_cannot_say(capsys: pytest.CaptureFixture) -> None:
+    assert run_command(lambda: 'größe.pth'.encode('ascii')) == 2
+    assert capsys.readouterr().err == (
+        "error: 'gr\\xf6\\xdfe.pth' cannot be said in ascii, the encoding of the locale: set "
+        'PYTHONUTF8=1\n'
+    )

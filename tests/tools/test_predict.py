@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,24 @@ def test_broken_videos_of_a_folder_are_left_out(
     assert run_tool('predict', tiny.one_view, tiny.checkpoint, folder) == 0
     said = capsys.readouterr()
     assert said.out.count('unpruned') == 1 and 'GOOD.MP4' in said.out
-    assert said.err == f'left out: {folder}/empty.mp4: it is empty (0 bytes)\n'
+    assert said.err == (
+        f'note: {folder}: 1 file left out, since no suffix of a video is theirs (1 .txt), e.g. '
+        f'notes.txt\nleft out: {folder}/empty.mp4: it is empty (0 bytes)\n'
+    )
+
+
+def test_names_of_every_kind(tiny: Tiny, video: Path, tmp_path: Path, capsys) -> None:
+    names = ['-a "b", #c.mp4', 'größe.mp4', 'two\nlines.mp4', os.fsdecode(b'caf\xe9.mp4')]
+    (tmp_path / 'mine').mkdir()
+    for name in names:
+        shutil.copy(video, tmp_path / 'mine' / name)
+    given = (tiny.one_view, tiny.checkpoint, 'mine', '--schedules', '0', '--top', '1')
+    assert run_tool('predict', *given, '--out', 'out.csv') == 0
+    said = ['-a "b", #c.mp4', r'caf\udce9.mp4', 'größe.mp4', r'two\nlines.mp4']
+    with open('out.csv', encoding='utf-8', newline='') as file:
+        assert [row['video'] for row in csv.DictReader(file)] == [f'mine/{name}' for name in said]
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in shown if '.mp4' in line] == [f'mine/{name}' for name in said]
 
 
 def test_workers_do_not_matter(tiny: Tiny, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +40,48 @@ def test_class_folders(tmp_path, capsys) -> None:
     assert '1 file in the folder named by no annotation, e.g. loose.mp4' in said
     assert 'a checkpoint with these 2 classes is needed' in said
     assert said.splitlines()[-1] == 'next: python tools/test.py out/config.py CHECKPOINT'
+
+
+def test_files_that_are_left_out_are_named(tmp_path, capsys) -> None:
+    write_videos(tmp_path / 'mine', 'run/a.mp4', 'run/b.TS', 'run/c.m2ts', 'run/d.flv', 'run/e')
+    for name in ('run/a.jpg', 'run/b.srt', '.DS_Store', 'run/._a.mp4'):
+        (tmp_path / 'mine' / name).write_bytes(b'no video')
+    assert prepare('mine') == 0
+    names = ['run/a.mp4', 'run/b.TS', 'run/c.m2ts', 'run/d.flv', 'run/e']
+    assert listed(Path('out/list_videos.txt')) == [(name, 0) for name in names]
+    said = '2 files left out, since no suffix of a video is theirs (1 .jpg, 1 .srt), e.g. run/a.jpg'
+    assert capsys.readouterr().out.splitlines()[1] == said
+
+
+def test_labels_that_contradict_the_folders(refused: Refused, tmp_path) -> None:
+    write_videos(tmp_path, 'run/a.mp4', 'sit/b.mp4')
+    names = write_lines(tmp_path / 'names.txt', 'run', 'sit')
+    said = ('2 of 2 labels contradict the folder', 'must follow the order')
+    for lines in (('run/a.mp4 1', 'sit/b.mp4 0'), ('run/a.mp4,sit', 'sit/b.mp4,run')):
+        write_lines(tmp_path / 'l.csv', *lines)
+        arguments = ('l.csv', '--out', 'out', '--config', CONFIG)
+        refused('prepare_custom', *arguments, '--classes', names, said=said)
+    refused('prepare_custom', *arguments, said=said)  # the csv itself names the classes
+
+
+def test_a_locale_without_the_letters(tmp_path) -> None:
+    """The same list under LC_ALL=C, where Python spells names of files in another way."""
+    write_videos(tmp_path / 'mine', 'größe/ä.mp4', 'zwei/b.mp4')
+    assert prepare('mine') == 0
+    ascii_only = dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+    arguments = ('mine', '--out', 'again', '--workers', '1', '--config', CONFIG)
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'prepare_custom.py', *arguments],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), **ascii_only},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ('list_videos.txt', 'classes.txt'):
+        assert Path('again', name).read_bytes() == Path('out', name).read_bytes()
+    assert Path('out/list_videos.txt').read_text(encoding='utf-8').startswith('größe/ä.mp4 0\n')
+    paths = [row['path'] for row in table(Path('again/manifest.csv'))]
+    assert paths == ['größe/ä.mp4', 'zwei/b.mp4']
 
 
 def test_the_config_finds_everything_from_anywhere(tmp_path, monkeypatch) -> None:
@@ -148,6 +193,7 @@ def test_a_class_without_videos_where_all_names_are_given(tmp_path, capsys) -> N
         (('name,age', 'a.mp4,0'), (), ('two columns, path and label', "'name,age'")),
         (('path,label', 'a.mp4,'), (), ('line 2', "'a.mp4,'")),
         (('path,label', 'a.mp4,0,1'), (), ('line 2', "'a.mp4,0,1'")),
+        (('path,label', 'a.mp4,"ru\nn"'), (), ('line 3', "'ru\\nn' is no class name")),
         (('path,label', 'a.mp4,1.0'), (), ('line 2', "'1.0' is neither")),
         (('path,label', 'a.mp4,-1'), (), ('line 2', 'label -1')),
         (('path,label', 'a.mp4,99999999'), (), ('line 2', '99999999', '9999')),
@@ -190,6 +236,13 @@ def test_a_csv_that_is_no_text(refused: Refused, tmp_path: Path, content: bytes)
         (('run/a.mp4',), ('--map', 'ssv2'), ("'run'", '174')),
         (('run/a.mp4',), ('--videos', 'mine'), ('--videos goes with a csv',)),
         (('run/a.mp4', 'run/b\nc.mp4'), (), ("'run/b\\nc.mp4'", 'rename it')),
+        (
+            ('run/\udcff.mp4', 'run/\udcfe.mp4'),
+            (),
+            ('2 names', "'run/\\udcfe.mp4'", 'rename them'),
+        ),
+        (('run/a.mp4', 'run /a.mp4'), (), ("'run' and 'run '", 'differ in blanks')),
+        (('run/a.mp4.part',), (), ('no videos', 'a folder for every class', '1 file left out')),
         (('run/a.mp4', 'run/ .mp4', ' run/a.mp4'), (), ("' run/a.mp4'", 'rename it')),
     ],
 )

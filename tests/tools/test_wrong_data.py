@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def test_a_label_out_of_range(refused: Refused, listed: Listed, label: int) -> N
 
 def test_a_list_that_is_no_text(refused: Refused, listed: Listed) -> None:
     refused('test', listed(b'\x00\xa0\xff' * 30), said=('list.txt',))
+
+
+@pytest.mark.parametrize(
+    ('content', 'more', 'said'),
+    [
+        (b'a.mp4 3\n./a.mp4 4\n', '', ('a.mp4, also called ./a.mp4, has label 3 in line 1',)),
+        (gzip.compress(b'a.mp4 3\na.mp4 4\n'), '', ('a.mp4 has label 3 in line 1',)),
+        ('a.mp4 3\n'.encode('utf-16'), '', ('list.txt is not UTF-8 text but UTF-16',)),
+        (
+            b'run/a.mp4 3\nsit/b.mp4 1\n',
+            ", classes='names.txt'",
+            ('run/a.mp4 has label 3', 'follow the'),
+        ),
+    ],
+)
+def test_a_list_that_contradicts_itself(
+    refused: Refused, listed: Listed, content: bytes, more: str, said: tuple
+) -> None:
+    Path('names.txt').write_text('\n'.join(['run', 'sit', *'abcde']))
+    refused('test', listed(content, of_data=more), said=said)
+
+
+def test_a_class_list_that_cannot_be_read(refused: Refused, listed: Listed) -> None:
+    Path('names.txt').write_bytes(b'caf\xe9\n')
+    config = listed('a.mp4 3\n', of_data=", classes='names.txt'")
+    refused('test', config, said=('class list names.txt is not UTF-8 text', 'in line 1'))
 
 
 def test_labels_beyond_the_classes_of_the_model(

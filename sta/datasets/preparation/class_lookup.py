@@ -15,10 +15,12 @@ class ClassLookup:
     Args:
         names: class names by label.
         title: whose they are, e.g. 'Kinetics-400'.
+        guessed: nobody said that they are the classes of a list: they are if all its class folders
+            bear their names.
     """
 
-    def __init__(self, names: Sequence[str], title: str) -> None:
-        self.names, self.title = tuple(names), title
+    def __init__(self, names: Sequence[str], title: str, *, guessed: bool = False) -> None:
+        self.names, self.title, self.guessed = tuple(names), title, guessed
         self._exact = {name: label for label, name in enumerate(names)}
         self._loose: dict[str, int] = {}
         for label, name in enumerate(names):

@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from ..annotations import legible
 from ..errors import DataError
 from .class_lookup import plain
-from .wanted import Wanted
+from .wanted import Wanted, count
 
-SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+# Of every container and raw stream that FFmpeg may read a moving picture from; whether it can, the
+# scan finds out.
+SUFFIXES = tuple(
+    '.264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .gif .gxf .h264 .h265 .hevc .ivf .m1v '
+    '.m2p .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mod .mov .mp4 .mp4v .mpe .mpeg .mpg .mpv .mts '
+    '.mxf .nsv .nut .obu .ogm .ogv .ogx .qt .rm .rmvb .tod .trp .ts .vob .webm .wmv .wtv .xvid .y4m'
+    ''.split()
+)
+SHOWN_SUFFIXES = '.avi, .flv, .gif, .mkv, .mov, .mp4, .mpg, .mts, .ts, .webm, .wmv and others'
+# First bytes, from which place on, of files that have lost their suffix.
+_STARTS = (
+    (4, b'ftyp'),
+    (4, b'moov'),
+    (4, b'mdat'),
+    (0, b'\x1a\x45\xdf\xa3'),
+    (8, b'AVI '),
+    (0, b'FLV\x01'),
+    (0, b'\x00\x00\x01\xba'),
+    (0, b'\x30\x26\xb2\x75'),
+    (0, b'OggS'),
+    (0, b'GIF8'),
+)
 
 
 def is_video(name: str) -> bool:
     """Does a file's name end as a video's? ('._x.mp4' holds what macOS knows of x.mp4.)"""
-    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith('._')
+    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith('.')
+
+
+def starts_as_video(path: str | os.PathLike) -> bool:
+    """Do the first bytes say that a file is a video? False where it cannot be read."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, 'rb') as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    return any(start[place:].startswith(mark) for place, mark in _STARTS)
 
 
 class FolderIndex:
@@ -26,7 +61,9 @@ class FolderIndex:
         look: False does not look: videos are then found at their paths only.
 
     Attributes:
-        paths: of all videos, relative to the folder, sorted.
+        paths: of all videos, relative to the folder, sorted; a file without a suffix is one if its
+            first bytes say so.
+        left_out: of all other files, sorted; without hidden ones that are none by their suffix.
 
     Raises:
         DataError: no such folder, or none that may be read.
@@ -37,11 +74,28 @@ class FolderIndex:
         if not self.folder.is_dir():
             what = 'is a file, not a folder' if self.folder.exists() else 'does not exist'
             raise DataError(f'folder of the videos {folder} {what}')
-        self.paths = tuple(sorted(_walk(self.folder))) if look else ()
+        files = sorted(_walk(self.folder)) if look else []
+        self.paths = tuple(path for path, video in files if video)
+        self.left_out = tuple(path for path, video in files if not video)
         self._known = frozenset(self.paths)
         self._by_stem: dict[str, list[str]] = {}
         for path in self.paths:
             self._by_stem.setdefault(PurePath(path).stem, []).append(path)
+
+    def left_out_line(self) -> str | None:
+        """How many files were left out, of which suffixes, with an example; None without any."""
+        if not self.left_out:
+            return None
+        kinds = Counter(
+            'hidden' if path.name.startswith('.') else path.suffix.lower() or 'no suffix'
+            for path in map(PurePath, self.left_out)
+        )
+        listed = ', '.join(f'{number:,} {legible(kind)}' for kind, number in kinds.most_common(4))
+        more = f' and {len(kinds) - 4} more kinds' if len(kinds) > 4 else ''
+        return (
+            f'{count(len(self.left_out), "file")} left out, since no suffix of a video is '
+            f'theirs ({listed}{more}), e.g. {legible(self.left_out[0])}'
+        )
 
     def candidates(self, video: Wanted, class_name: str) -> list[str]:
         """Files that may be a video, the best first.
@@ -81,7 +135,8 @@ class FolderIndex:
         return path if os.path.isfile(self.folder / path) else None
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def _walk(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Files below a folder, and whether they are videos."""
     seen = {os.path.realpath(folder)}
 
     def refuse(error: OSError) -> None:
@@ -90,8 +145,10 @@ def _walk(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         inside = os.path.relpath(place, folder)
         for name in files:
-            if is_video(name):
-                yield name if inside == os.curdir else os.path.join(inside, name)
+            if name.startswith('.') and (name.startswith('._') or not is_video(name[1:])):
+                continue
+            video = is_video(name) if PurePath(name).suffix else starts_as_video(f'{place}/{name}')
+            yield name if inside == os.curdir else os.path.join(inside, name), video
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in list(folders):
             real = os.path.realpath(os.path.join(place, name))

@@ -8,11 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePath
 
-from ..annotations import Annotation, read_annotations
-from ..errors import DataError
+from ..annotations import Annotation, check_class_folders, parse_annotations, read_text
 from .class_lookup import ClassLookup
 from .folder_index import is_video
-from .tables import read_text
 from .wanted import Annotations, Wanted, repeated, without_repeats
 
 
@@ -24,7 +22,12 @@ def is_list(path: str | os.PathLike) -> bool:
     """
     first = next((line for line in read_text(path).splitlines() if line.strip()), '')
     match = re.fullmatch(r'(.+?)[\s,]+-?\d+', first.strip())
-    return match is not None and is_video(match[1].strip('"'))
+    if match is None:
+        return False
+    name = match[1].strip('"')
+    # Copies of Kinetics-400 have lost their suffixes; a list of frames has a number more.
+    bare = not PurePath(name).suffix and not re.search(r'[\s,]', name)
+    return bare or is_video(name)
 
 
 def read_list(path: str | os.PathLike, classes: ClassLookup) -> Annotations:
@@ -33,10 +36,10 @@ def read_list(path: str | os.PathLike, classes: ClassLookup) -> Annotations:
     Where the file is not at the path, which may be of another computer, its name will do.
 
     Raises:
-        DataError: see :func:`read_annotations`; or labels that contradict the folders' names.
+        DataError: see :func:`parse_annotations`; or labels that contradict the folders' names.
     """
-    lines = read_annotations(path, num_classes=len(classes.names))
-    _check_order(lines, classes, path)
+    lines = parse_annotations(path, num_classes=len(classes.names))
+    check_class_folders(lines, classes, path, strict=True)
     wanted, excluded, num_repeats = without_repeats(at_paths(lines))
     notes = repeated(num_repeats, path)
     return Annotations(str(path), classes.names, wanted, excluded, notes)
@@ -51,20 +54,3 @@ def at_paths(lines: Iterable[Annotation]) -> list[Wanted]:
         stem = PurePath(path).stem
         videos.append(Wanted(path, label, (stem,) if uses[stem] == 1 else (), path))
     return videos
-
-
-def _check_order(lines: list[Annotation], classes: ClassLookup, source: str | os.PathLike) -> None:
-    """A list whose labels follow another order of classes gives an accuracy of next to nothing."""
-    wrong = [
-        (line, found)
-        for line in lines
-        if (found := classes.find(PurePath(line.path).parent.name)) not in (None, line.label)
-    ]
-    if wrong:
-        line, found = wrong[0]
-        raise DataError(
-            f'{source}: {len(wrong)} of {len(lines)} labels contradict the folder of the video, '
-            f'e.g. {line.path} has label {line.label}, {classes.names[line.label]!r}, but its '
-            f'folder is label {found} of {classes.title}: make the list from the official '
-            f'annotations'
-        )

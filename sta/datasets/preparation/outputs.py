@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..annotations import Annotation, read_annotations
+from ..annotations import Annotation, legible, list_text
 from ..errors import DataError
 from .wanted import Excluded
 
@@ -30,7 +30,7 @@ class Outputs:
 
     @property
     def list_file(self) -> Path:
-        """'path label' lines, see :func:`read_annotations`."""
+        """'path label' lines, see :func:`sta.datasets.annotations.read_annotations`."""
         return self.folder / f'{self.prefix}list_videos.txt'
 
     @property
@@ -65,58 +65,37 @@ class Outputs:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def check(self, videos: Sequence[Annotation]) -> None:
-        """Try whether all paths can stand in a list.
+        """See that all paths can stand in a list.
 
         Raises:
-            DataError: one is read back as something else; names it.
+            DataError: one would be read back as something else; names it.
         """
-        trial = self.folder / f'.{self.prefix}list.{os.getpid()}.part'
-        try:
-            if _is_read_back(videos, trial):
-                return
-            for video in videos:
-                if not _is_read_back([video], trial):
-                    raise DataError(
-                        f'the name of the video {video.path!r} cannot stand in a list of lines: '
-                        f'rename it (UTF-8, no line ends, no quotation marks or blanks around it)'
-                    )
-        finally:
-            trial.unlink(missing_ok=True)
+        list_text(videos)
 
     def write_list(self, videos: Sequence[Annotation]) -> None:
-        """Write 'path label' lines."""
-        write_whole(self.list_file, _lines(videos))
+        """Write 'path label' lines.
+
+        Raises:
+            DataError: a path cannot stand in a list; names it.
+        """
+        write_whole(self.list_file, list_text(videos))
 
     def write_excluded(self, videos: Iterable[Excluded]) -> None:
         """Write the csv of what is not in the list."""
         text = io.StringIO(newline='')
         writer = csv.writer(text, lineterminator='\n')
         writer.writerow(Excluded._fields)
-        writer.writerows(videos)
+        writer.writerows((legible(video.path), *video[1:]) for video in videos)
         write_whole(self.excluded_file, text.getvalue())
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 under a name of its own and rename it: no reader ever sees half of it."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    # Names of files need not be UTF-8, what is written must be.
+    content = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
     try:
-        _write(temporary, text)
+        temporary.write_bytes(content.encode('utf-8'))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode('utf-8'))
-
-
-def _lines(videos: Iterable[Annotation]) -> str:
-    return ''.join(f'{path} {label}\n' for path, label in videos)
-
-
-def _is_read_back(videos: Sequence[Annotation], trial: Path) -> bool:
-    try:
-        _write(trial, _lines(videos))
-        return read_annotations(trial) == list(videos)
-    except (DataError, UnicodeEncodeError):
-        return False

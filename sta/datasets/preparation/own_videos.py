@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from ..annotations import Annotation, read_annotations
+from ..annotations import Annotation, check_class_folders, legible, parse_annotations
 from ..errors import DataError
 from .class_lookup import ClassLookup
-from .folder_index import SUFFIXES, FolderIndex, is_video
+from .folder_index import SHOWN_SUFFIXES, FolderIndex, is_video
 from .listed import at_paths, is_list
 from .tables import Row, read_table
 from .wanted import Annotations, Wanted, count, repeated, without_repeats
@@ -37,9 +37,10 @@ def read_class_folders(index: FolderIndex, classes: ClassLookup | None = None) -
             by_class[PurePath(path).parts[0]].append(path)
     _check_folders(by_class, index, known=classes is not None)
     empty = [name for name, paths in by_class.items() if not paths]
-    classes = classes or ClassLookup(tuple(by_class), 'the folders')
+    classes = classes or ClassLookup(_class_names(by_class, index), 'the folders')
     filled = [name for name in by_class if by_class[name]]
-    labels = dict(zip(filled, classes.labels(filled, f'folders of {index.folder}')))
+    found = classes.labels(map(legible, filled), f'folders of {index.folder}')
+    labels = dict(zip(filled, found, strict=True))
     wanted = tuple(
         Wanted(path, label, (), path) for name, label in labels.items() for path in by_class[name]
     )
@@ -59,7 +60,7 @@ def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = N
         DataError: no such columns, unknown names, a label out of range.
     """
     if is_list(path):
-        pairs = read_annotations(path, num_classes=len(classes.names) if classes else None)
+        pairs = parse_annotations(path, num_classes=len(classes.names) if classes else None)
         places = [str(path)] * len(pairs)
     else:
         rows = _path_and_label(read_table(path), path)
@@ -70,8 +71,24 @@ def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = N
     # Files of one's own are where the csv says; a namesake elsewhere is another video.
     videos = [video._replace(stems=()) for video in at_paths(lines)]
     wanted, excluded, num_repeats = without_repeats(videos)
-    notes = repeated(num_repeats, path)
+    # Names that are numbers made of labels say nothing of folders.
+    known = classes or ClassLookup(names, 'the csv')
+    said = check_class_folders(lines, known, path)
+    notes = repeated(num_repeats, path) + ((said,) if said else ())
     return Annotations(str(path), names, wanted, excluded, notes)
+
+
+def _class_names(folders: Iterable[str], index: FolderIndex) -> tuple[str, ...]:
+    """Names that can stand in a class list, which is read without blanks behind them."""
+    first: dict[str, str] = {}
+    for folder in folders:
+        other = first.setdefault(legible(folder).rstrip(), folder)
+        if other != folder:
+            raise DataError(
+                f'folders {other!r} and {folder!r} of {index.folder} differ in blanks alone: '
+                f'rename one'
+            )
+    return tuple(first)
 
 
 def _subfolders(index: FolderIndex) -> list[str]:
@@ -84,7 +101,7 @@ def _check_folders(by_class: dict[str, list[str]], index: FolderIndex, *, known:
         found = count(len(index.paths), 'video') if index.paths else 'no videos'
         raise DataError(
             f'{index.folder} holds {count(len(by_class), "folder")} and {found} outside of them: '
-            f'expected a folder for every class, with videos ({", ".join(SUFFIXES)}) in it'
+            f'expected a folder for every class, with videos ({SHOWN_SUFFIXES}) in it{_more(index)}'
         )
     if {name.lower() for name in by_class} <= _SPLITS:
         raise DataError(
@@ -94,9 +111,14 @@ def _check_folders(by_class: dict[str, list[str]], index: FolderIndex, *, known:
     empty = [name for name, paths in by_class.items() if not paths]
     if empty and not known:
         raise DataError(
-            f'class folder {index.folder / empty[0]} holds no video ({", ".join(SUFFIXES)}): '
-            f'remove it, or give all class names by --classes'
+            f'class folder {index.folder / empty[0]} holds no video ({SHOWN_SUFFIXES}): '
+            f'remove it, or give all class names by --classes{_more(index)}'
         )
+
+
+def _more(index: FolderIndex) -> str:
+    said = index.left_out_line()
+    return f'; {said}' if said else ''
 
 
 def _path_and_label(rows: list[Row], source: str | os.PathLike) -> list[Row]:
@@ -132,6 +154,9 @@ def _labels(
     """Class names, and the labels."""
     numeric = [text.lstrip('-').isdecimal() for text in texts]
     if not all(numeric):
+        for text, place in zip(texts, places):
+            if len(text.splitlines()) > 1:
+                raise DataError(f'{place}: label {text!r} is no class name: it has several lines')
         # A number with a fraction is a column that a spreadsheet or pandas has converted.
         for text, place in zip(texts, places):
             if text.replace('.', '', 1).isdecimal() and not text.isdecimal():

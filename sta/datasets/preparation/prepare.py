@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..annotations import Annotation
@@ -61,6 +61,9 @@ def prepare(
         DataError: no video is found or none can be decoded, files of an earlier run, a path that
             cannot stand in a list, a worker process died.
     """
+    said = index.left_out_line()
+    if said is not None:
+        annotations = replace(annotations, notes=(*annotations.notes, said))
     matched = match_files(annotations, index)
     outputs.open(force=settings.force)
     outputs.check(matched.found)

@@ -7,9 +7,9 @@ import io
 import json
 import os
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..annotations import read_text
 from ..errors import DataError
 
 
@@ -18,20 +18,6 @@ class Row(NamedTuple):
 
     line: int
     cells: tuple[str, ...]
-
-
-def read_text(path: str | os.PathLike) -> str:
-    """A text file, without a byte order mark.
-
-    Raises:
-        DataError: no such file, a folder, unreadable, or not UTF-8.
-    """
-    try:
-        return Path(path).read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise DataError(f'{path} is not UTF-8 text: {error.reason} at byte {error.start}') from None
-    except OSError as error:
-        raise DataError(f'{path} cannot be read: {error.strerror or error}') from None
 
 
 def read_table(path: str | os.PathLike) -> list[Row]:
@@ -64,5 +50,5 @@ def read_json(path: str | os.PathLike) -> Any:
     """
     try:
         return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f'{path} is no json: {error}') from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sta.datasets.preparation.class_lookup import ClassLookup
 from sta.datasets.preparation.kinetics400 import read_kinetics400
 from sta.datasets.preparation.listed import is_list, read_list
 from sta.datasets.preparation.ssv2 import check_labels
-from sta.datasets.preparation.tables import read_table
+from sta.datasets.preparation.tables import read_json, read_table
 from sta.datasets.preparation.wanted import Excluded, Wanted, count, without_repeats
 
 
@@ -83,6 +84,7 @@ class TestLists:
             ('a.mp4\t3', True),
             ('zumba,id.mp4x,3,13', False),
             ('frames_of_a 300 3', False),
+            ('run/AbC-_1_000001_000011 3', True),
             ('label,youtube_id', False),
             ('', False),
         ],
@@ -100,12 +102,23 @@ class TestTables:
 
     @pytest.mark.parametrize(
         ('content', 'said'),
-        [(b'\xff\xfea\x00', 'not UTF-8'), (b'', 'is empty'), (b' \n,,\n', 'is empty')],
+        [
+            (b'\xff\xfea\x00', 'not UTF-8'),
+            (b'', 'is empty'),
+            (b' \n,,\n', 'is empty'),
+            (gzip.compress(b'a,b')[:-4], 'no whole gzip file'),
+        ],
     )
     def test_no_table(self, tmp_path, content, said) -> None:
         (tmp_path / 'a.csv').write_bytes(content)
         with pytest.raises(DataError, match=said):
             read_table(tmp_path / 'a.csv')
+
+    def test_what_gzip_has_compressed(self, tmp_path) -> None:
+        (tmp_path / 'a.csv.gz').write_bytes(gzip.compress(b'a,b\n'))
+        assert read_table(tmp_path / 'a.csv.gz') == [(1, ('a', 'b'))]
+        (tmp_path / 'a.json.gz').write_bytes(gzip.compress(b'{"a": 1}'))
+        assert read_json(tmp_path / 'a.json.gz') == {'a': 1}
 
     def test_a_quotation_mark_that_is_never_closed(self, tmp_path) -> None:
         path = write(tmp_path, 'a,"b\n' + 'c' * 200_000)

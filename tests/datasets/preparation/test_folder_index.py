@@ -24,6 +24,29 @@ def test_videos_at_any_depth(tmp_path) -> None:
     others = ('a/notes.txt', 'x.mp4.part', 'a/._c.webm', '.cache/f.mp4', 'mp4')
     index = folder_of(tmp_path, *names, *others)
     assert index.paths == ('a/b c/d.mkv', 'a/c.webm', 'a/e.avi', 'b.MP4')
+    assert index.left_out == ('a/notes.txt', 'mp4', 'x.mp4.part')
+    assert index.left_out_line() == (
+        '3 files left out, since no suffix of a video is theirs (1 .txt, 1 no suffix, 1 .part), '
+        'e.g. a/notes.txt'
+    )
+
+
+def test_suffixes_of_cameras_and_recorders(tmp_path) -> None:
+    suffixes = '3gp M2TS TS f4v flv gif mpg mts mxf ogv rmvb vob wmv'.split()
+    index = folder_of(tmp_path, *(f'a.{suffix}' for suffix in suffixes), '.a.ts', '.DS_Store')
+    assert len(index.paths) == len(suffixes)
+    assert index.left_out_line().endswith('theirs (1 hidden), e.g. .a.ts')
+    assert folder_of(tmp_path / 'empty', '._a.mp4').left_out_line() is None
+
+
+@pytest.mark.parametrize(
+    'start', [b'\0\0\0\x20ftypisom', b'\x1a\x45\xdf\xa3\x01', b'RIFF....AVI LIST', b'FLV\x01']
+)
+def test_videos_that_have_lost_their_suffix(tmp_path, start) -> None:
+    (tmp_path / 'AbC-_1_000001_000011').write_bytes(start)
+    index = folder_of(tmp_path, 'README')
+    assert index.paths == ('AbC-_1_000001_000011',) and index.left_out == ('README',)
+    assert best(index, 'AbC-_1_000001_000011') == ['AbC-_1_000001_000011']
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path) -> None:
@@ -89,7 +112,8 @@ def test_no_folder(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('name', 'answer'), [('a.mp4', True), ('A.WEBM', True), ('a.txt', False), ('b/._a.mp4', False)]
+    ('name', 'answer'),
+    [('a.mp4', True), ('A.WEBM', True), ('a.txt', False), ('b/._a.mp4', False), ('.a.ts', False)],
 )
 def test_is_video(name, answer) -> None:
     assert is_video(name) is answer
