@@ -119,12 +119,15 @@ def translate(state_dict: Mapping[str, Tensor], where: str) -> Translation:
             f'{foreign_model(state_dict)}'
         )
     front = _front(given, naming, where)
-    given = _renamed(given, lambda name: _behind(front, name), where)
-    counters = tuple(n for n, t in given.items() if n in _COUNTERS and t.numel() == 1)
-    tensors = rename({n: t for n, t in given.items() if n not in counters}, naming, where)
+    counters = tuple(n for n, t in given.items() if _is_counter(n, t))
+    weights = {name: t for name, t in given.items() if name not in counters}
+    tensors = rename(weights, naming, where, front)
     if naming.fuse is None:
         return Translation(naming.source, tensors, counters)
-    fused, left_out = naming.fuse(tensors, where)
+    try:
+        fused, left_out = naming.fuse(tensors, where)
+    except CheckpointError as error:  # of an image model most often, which says more
+        raise CheckpointError(f'{error}{foreign_model(state_dict)}') from None
     return Translation(naming.source, fused, (*left_out, *counters))
 
 
@@ -170,6 +173,10 @@ def _behind(front: str, name: str) -> str:
     return name
 
 
+def _is_counter(name: str, tensor: Tensor) -> bool:
+    return name.rpartition('.')[2] in _COUNTERS and tensor.numel() == 1
+
+
 def _renamed(tensors: Mapping[str, Tensor], rule: Callable[[str], str], where: str) -> Tensors:
     renamed: Tensors = {}
     for name, tensor in tensors.items():
@@ -188,19 +195,31 @@ def recognise(names: Mapping[str, Tensor]) -> Naming | None:
     return None
 
 
-def rename(state_dict: Mapping[str, Tensor], naming: Naming, where: str) -> Tensors:
+def rename(
+    state_dict: Mapping[str, Tensor], naming: Naming, where: str, front: str = ''
+) -> Tensors:
     """Rename every tensor onto 'backbone.*' and 'cls_head.*'.
+
+    Args:
+        state_dict: names without wrappers.
+        naming: whose they are.
+        where: file, for messages.
+        front: what stands in front of the names of all blocks.
 
     Raises:
         CheckpointError: two tensors would get one name.
     """
     renamed: Tensors = {}
     for name, tensor in state_dict.items():
+        new = _behind(front, name)
         for pattern, replacement in naming.table:
-            name = re.sub(pattern, replacement, name)
-        if name in renamed:
+            new = re.sub(pattern, replacement, new)
+        is_known = new.startswith(('backbone.', 'cls_head.'))
+        if not is_known and front.endswith('backbone.') and name.startswith(front):
+            new = f'backbone.{new}'  # for messages: nothing the model has a place for
+        if new in renamed:
             raise CheckpointError(
-                f'{where}: two tensors are both called {listed([name])} by mmaction2'
+                f'{where}: two tensors are both called {listed([new])} by mmaction2'
             )
-        renamed[name] = tensor
+        renamed[new] = tensor
     return renamed
