@@ -191,11 +191,12 @@ def _without_averaged(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tu
     twins = _buffers_of_mmcv(tensors)
     copies = {name for name in tensors if any(map(_is_averaged, name.split('.')[:-1]))}
     raw = {name: t for name, t in tensors.items() if name not in copies and name not in twins}
-    if not copies and not twins:
-        return tensors, ()
-    if recognise(raw) is None:
-        known = recognise(tensors) is not None
-        return tensors, ('averaged weights (EMA), the only ones there',) if known else ()
+    if recognise(raw) is None or not (copies or twins):
+        # torch's AveragedModel counts beside a model under 'module.'.
+        is_averaged = copies or any(name.rpartition('.')[2] == 'n_averaged' for name in raw)
+        is_known = recognise(tensors) is not None
+        note = ('averaged weights (EMA), the only ones there',)
+        return tensors, note if is_averaged and is_known else ()
     notes = []
     if twins:
         notes.append(
@@ -207,14 +208,14 @@ def _without_averaged(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tu
         starts = sorted({_averaged_start(name) for name in copies})
         notes.append(
             f'did not take the averaged weights (EMA) under {listed(starts)}; '
-            f'{_OTHERS.format(starts[0])}'
+            f'{_OTHERS.format(max(starts, key=len))}'
         )
     return raw, tuple(notes)
 
 
 def _averaged_start(name: str) -> str:
     segments = name.split('.')
-    last = next(i for i, segment in enumerate(segments) if _is_averaged(segment))
+    last = max(i for i, segment in enumerate(segments[:-1]) if _is_averaged(segment))
     return '.'.join(segments[: last + 1]) + '.'
 
 

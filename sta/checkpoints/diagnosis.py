@@ -31,8 +31,7 @@ _QUANTISED = re.compile(
     r'weight_scale|weight_zero_point|_packed_params(\.\w+)?|scale|zero_point)$'
 )
 _WHOLE_NUMBERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
-# Tables of indices, which are whole numbers by nature.
-_INDICES = re.compile(r'(^|[._])(relative_position_index|position_ids|num_batches_tracked)$')
+_WEIGHT = re.compile(r'(weight|bias|embed|gamma_[12]|_table)$')
 _MERGE = (
     'PeftModel.from_pretrained(base, ADAPTER).merge_and_unload().save_pretrained(FOLDER) of peft, '
     'and give that folder'
@@ -92,8 +91,8 @@ def refuse_other_forms(held: Any, where: str) -> None:
     tensors = {name: held[name] for name in names if isinstance(held[name], Tensor)}
     adapters = [name for name in names if _ADAPTER.search(name)]
     if adapters:
-        is_alone = all(_ADAPTER.search(name) for name in names)
-        what = ADAPTER if is_alone else 'holds an adapter (LoRA, PEFT) that is not merged'
+        is_whole = any('.base_layer.' in name for name in names)
+        what = 'holds an adapter (LoRA, PEFT) that is not merged' if is_whole else ADAPTER
         raise CheckpointError(f'{where} {what} ({listed(adapters, 1)}): merge them, {_MERGE}')
     flat = [name for name in names if re.search(r'(^|\.|_)flat_param', name)]
     if flat:
@@ -116,7 +115,7 @@ def _refuse_quantised(names: list[str], tensors: Mapping[str, Tensor], where: st
     if marks:
         raise CheckpointError(f'{where} is quantised ({listed(marks, 1)}): {_DEQUANTISE}')
     for name, tensor in tensors.items():
-        if tensor.dtype in _WHOLE_NUMBERS and tensor.numel() > 1 and not _INDICES.search(name):
+        if tensor.dtype in _WHOLE_NUMBERS and _WEIGHT.search(name):
             raise CheckpointError(
                 f'{where}: {listed([name])} is stored as {str(tensor.dtype)[6:]}, without what '
                 f'would make weights of whole numbers: {_DEQUANTISE}'

@@ -82,11 +82,12 @@ def read_distributed(folder: Path, take: str | None = None) -> Contents:
 class _Record:
     """Stands in for every object of the index; keeps what it was made of and does nothing."""
 
-    def __new__(cls, *_: Any) -> _Record:
-        return super().__new__(cls)
+    state: Any
 
-    def __init__(self, *arguments: Any) -> None:
-        self.state: Any = arguments
+    def __new__(cls, *arguments: Any) -> _Record:
+        record = super().__new__(cls)
+        record.state = arguments
+        return record
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -46,6 +46,13 @@ DISCARDED_GLOBALS = (
     'pathlib.PosixPath',
     'pathlib.PurePosixPath',
     # DeepSpeed, and Hydra's settings in files of Lightning
+    'builtins.bool',
+    'builtins.dict',
+    'builtins.float',
+    'builtins.int',
+    'builtins.list',
+    'builtins.str',
+    'collections.defaultdict',
     'deepspeed.runtime.fp16.loss_scaler.LossScaler',
     'deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler',
     'deepspeed.runtime.zero.config.ZeroStageEnum',
