@@ -126,8 +126,10 @@ def _other_weights(content: Any, chosen: Path, path: Path = ()) -> Iterator[Path
         if here == chosen or not isinstance(value, Mapping | list | tuple):
             continue
         is_way = chosen[: len(here)] == here
-        is_model = isinstance(value, Mapping) and recognise(_named(_tensors_in(value)))
-        if not is_way and (is_model or (_is_averaged(key) and _has_tensor(value))):
+        holds_model = isinstance(value, Mapping) and _holds_weights(value)
+        is_model = holds_model and recognise(_named(_tensors_in(value)))
+        is_list = not holds_model and _is_averaged(key) and _has_tensor(value)
+        if not is_way and (is_model or is_list):
             yield here
         else:
             yield from _other_weights(value, chosen, here)

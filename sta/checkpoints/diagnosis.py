@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import CheckpointError, listed
 
@@ -28,7 +28,7 @@ _ADAPTER = re.compile(r'\.(lora_|ia3_|hada_|lokr_|boft_|oft_|vera_|modules_to_sa
 # bitsandbytes, GPTQ and AWQ, compressed-tensors, torch.ao.
 _QUANTISED = re.compile(
     r'\.(SCB|weight_format|absmax|quant_map|quant_state\.[\w.]+|nested_\w+|qweight|qzeros|scales|'
-    r'weight_scale|weight_zero_point|_packed_params(\.\w+)?|scale|zero_point)$'
+    r'weight_scale(_inv)?|input_scale|weight_zero_point|_packed_params(\.\w+)?|scale|zero_point)$'
 )
 _WHOLE_NUMBERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 _WEIGHT = re.compile(r'(weight|bias|embed|gamma_[12]|_table)$')
@@ -107,6 +107,12 @@ def refuse_other_forms(held: Any, where: str) -> None:
             f'{DEEPSPEED} makes one file of its folder'
         )
     _refuse_quantised(names, tensors, where)
+    for name, tensor in tensors.items():
+        if type(tensor) not in (Tensor, nn.Parameter):
+            kind = type(tensor).__name__
+            raise CheckpointError(
+                f'{where}: {listed([name])} is a {kind}, no plain tensor: {_GATHER}'
+            )
 
 
 def _refuse_quantised(names: list[str], tensors: Mapping[str, Tensor], where: str) -> None:
@@ -115,10 +121,12 @@ def _refuse_quantised(names: list[str], tensors: Mapping[str, Tensor], where: st
     if marks:
         raise CheckpointError(f'{where} is quantised ({listed(marks, 1)}): {_DEQUANTISE}')
     for name, tensor in tensors.items():
-        if tensor.dtype in _WHOLE_NUMBERS and _WEIGHT.search(name):
+        kind = str(tensor.dtype)[6:]
+        is_small = tensor.dtype in _WHOLE_NUMBERS or kind.startswith('float8')
+        if is_small and _WEIGHT.search(name):
             raise CheckpointError(
-                f'{where}: {listed([name])} is stored as {str(tensor.dtype)[6:]}, without what '
-                f'would make weights of whole numbers: {_DEQUANTISE}'
+                f'{where}: {listed([name])} is stored as {kind}, which needs a scale that is not '
+                f'known here: {_DEQUANTISE}'
             )
 
 
@@ -187,6 +195,8 @@ def explain(path: Path, error: Exception) -> str:
             f'tensors are loaded from checkpoints; '
             f'{instead or "save the plain state_dict, best as .safetensors"}'
         )
+    if re.search(r'\b(DTensor|ShardedTensor)s?\b', text):
+        return f'{path} is one part of a model split among processes (FSDP): {_GATHER}'
     with path.open('rb') as file:
         start = file.read(512)
     if not start:

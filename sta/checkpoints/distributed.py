@@ -64,6 +64,9 @@ def read_distributed(folder: Path, take: str | None = None) -> Contents:
     where = str(folder)
     try:
         stored, keys = _read_index(folder)
+        # Shapes alone are enough to choose; only what is chosen is read.
+        empty = {n: torch.empty(s.shape, dtype=s.dtype, device='meta') for n, s in stored.items()}
+        content = _nested(empty, keys)
     except (CheckpointError, OSError):
         raise
     except Exception as error:  # a damaged pickle can fail anywhere
@@ -71,10 +74,8 @@ def read_distributed(folder: Path, take: str | None = None) -> Contents:
             f'{folder / INDEX} cannot be read as an index of torch.distributed.checkpoint '
             f'({type(error).__name__}); where torch reads it: {distributed_command(folder)}'
         ) from None
-    # Shapes alone are enough to choose; only what is chosen is read.
-    empty = {n: torch.empty(s.shape, dtype=s.dtype, device='meta') for n, s in stored.items()}
     names = {id(tensor): name for name, tensor in empty.items()}
-    found = find_tensors(_nested(empty, keys), where, take)
+    found = find_tensors(content, where, take)
     tensors = {n: _assembled(folder, stored[names[id(t)]]) for n, t in found.tensors.items()}
     return found._replace(tensors=tensors)
 
@@ -213,6 +214,7 @@ def _part(folder: Path, chunk: _Chunk, dtype: torch.dtype, where: str) -> Tensor
         raise CheckpointError(
             f'{where}: {listed([file])} is cut off or damaged ({type(error).__name__})'
         ) from None
-    if not isinstance(part, Tensor) or part.shape != chunk.sizes or part.dtype != dtype:
+    is_it = isinstance(part, Tensor) and part.shape == chunk.sizes and part.dtype == dtype
+    if not is_it or part.numel() * part.element_size() > len(data):
         raise CheckpointError(f'{where}: {listed([file])} holds something else than the index says')
     return part.detach()

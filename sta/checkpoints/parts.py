@@ -181,6 +181,11 @@ def _without_checkpoint(folder: Path) -> str:
             f'checkpoint {folder} is of Megatron-LM, whose weights are split among processes: '
             f'convert it to Hugging Face with its tools/checkpoint'
         )
+    if any(path.name == 'zero_to_fp32.py' or path.match('global_step*') for path in inside):
+        return (
+            f'checkpoint {folder} is of DeepSpeed, without its files of weights, '
+            f'{_STATES} in a folder global_step*'
+        )
     if any(path.suffix == SUFFIX for path in inside):
         return (
             f'checkpoint {folder} is of torch.distributed.checkpoint, but its index {INDEX} is not '
@@ -197,6 +202,8 @@ def _without_checkpoint(folder: Path) -> str:
 
 
 def _looks_like_one(folder: Path) -> bool:
+    if folder.name.startswith('optim'):
+        return False
     names = (*FOLDER_FILES, *_ADAPTER_FILES, INDEX)
     return any((folder / name).is_file() for name in names) or any(folder.glob(_STATES))
 
