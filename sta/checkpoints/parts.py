@@ -89,7 +89,7 @@ def refuse_part(path: Path) -> None:
             f"{path} is the state of DeepSpeed's optimizer: give mp_rank_00_model_states.pt, or "
             f'for ZeRO-3 what {DEEPSPEED} makes of its folder'
         )
-    if path.name in (*_ADAPTER_FILES[:1], 'config.json', 'latest', 'zero_to_fp32.py'):
+    if path.name in (_ADAPTER_FILES[0], 'config.json', 'zero_to_fp32.py'):
         raise CheckpointError(f'{path} holds no weights: give its folder {path.parent}')
 
 
@@ -153,7 +153,13 @@ def _deepspeed_states(folder: Path) -> list[Path]:
     latest = folder / 'latest'
     if latest.is_file() and latest.stat().st_size < 1000:
         name = latest.read_text(encoding='utf-8', errors='replace').strip()
-        steps = [step for step in steps if step.name == name] or steps
+        found = [step for step in steps if step.name == name]
+        if steps and not found:
+            raise CheckpointError(
+                f'checkpoint {folder}: latest names {listed([name])}, whose weights are not there; '
+                f'give one of its folders: {listed(sorted({step.name for step in steps}))}'
+            )
+        steps = found
     if len(set(steps)) > 1:
         names = sorted({step.name for step in steps})
         raise CheckpointError(
