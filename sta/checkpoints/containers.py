@@ -25,7 +25,7 @@ _AVERAGED = re.compile(
 # Files hold weights three containers deep at most: 'callbacks', the name of one, its own key.
 _DEPTH = 3
 _BUFFER = 'ema_'
-_OTHERS = 'tools/convert_checkpoint.py --take {} writes those'
+_OTHERS = '; tools/convert_checkpoint.py --take {} writes those'
 
 Path = tuple[Any, ...]
 
@@ -160,16 +160,18 @@ def _notes(content: Any, path: Path, others: list[Path]) -> Iterator[str]:
         yield f'took {taken}: averaged weights (EMA), the only ones there'
     for other in others:
         name = _dotted(other)
-        way = _OTHERS.format(name)
+        held = _at(content, other)
+        is_known = isinstance(held, Mapping) and _holds_weights(held)
+        way = _OTHERS.format(name) if is_known else ''
         if _is_swapped(content, path, other):
             yield (
                 f'took {taken}, which holds the averaged weights (EMA): the training stored the '
-                f'raw ones as {name}; {way}'
+                f'raw ones as {name}{way}'
             )
         elif any(_is_averaged(key) for key in other):
-            yield f'took {taken}, not the averaged weights (EMA) of {name}; {way}'
+            yield f'took {taken}, not the averaged weights (EMA) of {name}{way}'
         else:
-            yield f'took {taken}, not the weights of {name}; {way}'
+            yield f'took {taken}, not the weights of {name}{way}'
 
 
 def _is_swapped(content: Mapping, path: Path, other: Path) -> bool:
@@ -203,14 +205,16 @@ def _without_averaged(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], tu
     if twins:
         notes.append(
             f"took the plain names, in which mmcv 1's EMAHook stores the averaged weights (EMA) "
-            f'at the end of an epoch, not the {len(twins)} {_BUFFER} buffers; '
+            f'at the end of an epoch, not the {len(twins)} {_BUFFER} buffers'
             f'{_OTHERS.format(_BUFFER)}'
         )
     if copies:
         starts = sorted({_averaged_start(name) for name in copies})
+        # Some store them under names without dots, which nothing here can read.
+        is_known = recognise({name: tensors[name] for name in copies}) is not None
         notes.append(
-            f'did not take the averaged weights (EMA) under {listed(starts)}; '
-            f'{_OTHERS.format(max(starts, key=len))}'
+            f'did not take the averaged weights (EMA) under {listed(starts)}'
+            f'{_OTHERS.format(max(starts, key=len)) if is_known else ""}'
         )
     return raw, tuple(notes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -159,9 +159,18 @@ def _front(tensors: Mapping[str, Tensor], naming: Naming, where: str) -> str:
     twice = next(((names[core], name) for core, name in inner if names[core] != name), None)
     raise several_models(
         where,
-        [front or 'those without a prefix' for front in sorted(fronts, key=lambda f: -len(f))],
+        [_start_of(front, fronts) for front in sorted(fronts, key=lambda f: -len(f))],
         f' ({" and ".join(listed([name]) for name in twice)} are one weight)' if twice else '',
     )
+
+
+def _start_of(front: str, fronts: Collection[str]) -> str:
+    """As much of a front as tells it from the others: heads share no more of it."""
+    segments = front.split('.')[:-1]
+    starts = ['.'.join(segments[: i + 1]) + '.' for i in range(len(segments))]
+    others = [other for other in fronts if other != front]
+    alone = (start for start in starts if not any(o.startswith(start) for o in others))
+    return next(alone, front) or 'those without a prefix'
 
 
 def _behind(front: str, name: str) -> str:

@@ -191,6 +191,21 @@ def test_averaged_weights_alone_are_taken_and_told(content) -> None:
     assert same(weights_of(model), averaged())
 
 
+def test_averaged_weights_that_cannot_be_read_are_told_without_a_command() -> None:
+    """Names without dots, as latent diffusion's LitEma stores them; a list, as diffusers does."""
+    flat = {f'model_ema.{name.replace(".", "")}': tensor for name, tensor in averaged().items()}
+    for content, end in (
+        ({**with_prefix(raw(), 'model.'), **flat}, 'the averaged weights (EMA) under model_ema.'),
+        (
+            {'model': raw(), 'ema': {'shadow_params': list(averaged().values())}},
+            'took model, not the averaged weights (EMA) of ema',
+        ),
+    ):
+        model = recognizer(seed=1)
+        assert str(load_checkpoint(model, content)).endswith(end)
+        assert same(weights_of(model), raw())
+
+
 def test_two_whole_models_in_containers_are_not_picked_from(tmp_path) -> None:
     for names in (('student', 'teacher'), ('state_dict', 'model')):
         torch.save(dict(zip(names, (raw(), averaged()))), tmp_path / 'ckpt.pth')

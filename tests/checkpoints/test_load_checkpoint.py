@@ -142,6 +142,13 @@ def test_two_models_under_prefixes_are_not_picked_from(other, tmp_path) -> None:
     assert_loads(read_state_dict(tmp_path / 'two.pth', take=other), second)
 
 
+def test_the_prefix_that_is_proposed_takes_the_head_along() -> None:
+    both = with_prefix(weights_of(recognizer(seed=2)), 'net.student.')
+    both |= with_prefix(weights_of(recognizer(seed=3)), 'net.teacher.')
+    with pytest.raises(CheckpointError, match=r'models, net\.student\., net\.teacher\. \('):
+        load_checkpoint(recognizer(), both)
+
+
 @pytest.mark.parametrize('naming', NAMINGS)
 def test_a_state_dict_in_memory(naming) -> None:
     saved = recognizer(seed=2)
