@@ -20,13 +20,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'source', help='.pth, .pt, .bin, .safetensors, .index.json or a Hugging Face folder'
+        'source',
+        help='.pth, .pt, .ckpt, .bin, .safetensors, .index.json or a folder (docs/checkpoints.md)',
     )
     parser.add_argument('target', help=".safetensors, or .pth for mmaction2's own tools")
     parser.add_argument(
         '--config', help='its model must take every weight; fixed tables are written as well'
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--take',
+        metavar='NAME',
+        help='which of several weights: model_ema, or how their names begin: teacher.',
+    )
     parser.add_argument('--force', action='store_true', help='replace a target that is there')
     return parser.parse_args(argv)
 
@@ -38,7 +44,11 @@ def convert(arguments: argparse.Namespace) -> None:
     elif arguments.cfg_options:
         raise CheckpointError('--cfg-options changes a config: give --config as well')
     report = convert_checkpoint(
-        arguments.source, arguments.target, model=model, overwrite=arguments.force
+        arguments.source,
+        arguments.target,
+        model=model,
+        overwrite=arguments.force,
+        take=arguments.take,
     )
     print(report)
     if model is not None:

@@ -31,6 +31,7 @@ class ConversionReport:
         left_out: names of tensors of no use, see Translation.
         beside: what else the source holds, such as 'optimizer'.
         tables: fixed tables of the model that the source does not store and the target does.
+        notes: which weights were taken, where the source holds several, such as averaged ones.
     """
 
     source: str
@@ -44,6 +45,7 @@ class ConversionReport:
     left_out: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [
@@ -54,11 +56,11 @@ class ConversionReport:
         ]
         for names, what in (
             (self.tables, 'added the fixed tables of the model'),
-            (self.left_out, 'left out, being zero'),
+            (self.left_out, 'left out, being zero or a count'),
             (self.beside, 'left out, being no weights'),
         ):
             lines += [f'{what}: {listed(names, 6)}'] if names else []
-        return '\n'.join(lines)
+        return '\n'.join((*lines, *self.notes))
 
 
 def convert_checkpoint(
@@ -67,6 +69,7 @@ def convert_checkpoint(
     *,
     model: nn.Module | None = None,
     overwrite: bool = False,
+    take: str | None = None,
 ) -> ConversionReport:
     """Write the weights of a checkpoint under mmaction2's names, in their own precision.
 
@@ -77,6 +80,9 @@ def convert_checkpoint(
             window indices), which most sources do not store, are then written as well, so that
             mmaction2 loads the file strictly.
         overwrite: replace a file that is there.
+        take: the weights that are meant where the source holds several: the key of a container,
+            such as 'model_ema', how their names begin, such as 'teacher.', or 'ema_' for the
+            buffers of mmcv 1.
 
     Raises:
         CheckpointError: the target is there or has another suffix; the source cannot be read, is
@@ -93,7 +99,7 @@ def convert_checkpoint(
         raise CheckpointError(
             f'{target} is there already: give another name, or --force to replace it'
         )
-    contents = read_contents(source)
+    contents = read_contents(source, take)
     translation = translate(contents.tensors, str(source))
     tensors, tables = _checked(translation, model, str(source))
     write_tensors({**tensors, **tables}, target)
@@ -110,6 +116,7 @@ def convert_checkpoint(
         left_out=translation.left_out,
         beside=contents.beside,
         tables=tuple(sorted(tables)),
+        notes=contents.notes,
     )
 
 

@@ -23,6 +23,20 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return f'{shown}, ...' if len(names) > most else shown
 
 
+def several_models(where: str, options: Sequence[str], why: str = '') -> CheckpointError:
+    """What to raise where a file holds several models and none of them is the usual one.
+
+    Args:
+        where: the file.
+        options: what `--take` of tools/convert_checkpoint.py would pick one by.
+        why: a clause that says how it was noticed.
+    """
+    return CheckpointError(
+        f'{where} holds several models, {listed(options, 6)}{why}: write the one you mean to a '
+        f'file of its own, tools/convert_checkpoint.py FILE TARGET --take {listed(options[:1])}'
+    )
+
+
 def _printable(name: str) -> str:
     text = name if name.isprintable() else ascii(name)
     return text if len(text) <= LONGEST_NAME else f'{text[:LONGEST_NAME]}...'

@@ -19,7 +19,6 @@ PARTS = ('query', 'key', 'value')  # the order of the rows of qkv.weight
 MARK = r'(?:^|\.)encoder\.layer\.\d+\.attention\.attention\.(?:query|key|value)\.'
 _BLOCK = r'^(backbone\.blocks\.\d+\.)'
 TABLE = (
-    (r'^(?:module\.|_orig_mod\.)*(?:videomae\.)?', ''),
     (r'^embeddings\.patch_embeddings\.', 'backbone.patch_embed.'),
     (r'^encoder\.layer\.', 'backbone.blocks.'),
     (_BLOCK + r'attention\.attention\.(query|key|value)\.weight$', r'\1attn.\2.weight'),

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .containers import Contents, find_tensors
 from .errors import listed
 from .fit import as_weight, fit_to
 from .naming import Translation, translate
-from .reader import find_tensors, read_state_dict
+from .reader import read_contents
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class LoadReport:
         cast: dtypes converted, e.g. 'float16 -> float32', or ''.
         anew: weights of the model that keep their own values on purpose, see
             :func:`sta.checkpoints.load_encoder`.
+        notes: which weights were taken, where the file holds several, such as averaged ones.
     """
 
     path: str
@@ -40,6 +42,7 @@ class LoadReport:
     unused: tuple[str, ...] = ()
     cast: str = ''
     anew: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = (
@@ -48,7 +51,8 @@ class LoadReport:
         )
         text += f'; begin anew: {listed(self.anew, 4)}' if self.anew else ''
         text += f'; converted {self.cast}' if self.cast else ''
-        return text + (f'; not used: {listed(self.unused)}' if self.unused else '')
+        text += f'; not used: {listed(self.unused)}' if self.unused else ''
+        return '; '.join((text, *self.notes))
 
 
 def load_checkpoint(
@@ -73,12 +77,17 @@ def load_checkpoint(
         CheckpointError: unknown names, or a weight that is missing, unexpected or of another shape.
             The model is left as it was.
     """
-    where, given = given_tensors(source)
-    return load_translated(model, translate(given, where), where)
+    where, given = given_contents(source)
+    return load_translated(model, translate(given.tensors, where), where, notes=given.notes)
 
 
 def load_translated(
-    model: nn.Module, translation: Translation, where: str, *, anew: Sequence[str] = ()
+    model: nn.Module,
+    translation: Translation,
+    where: str,
+    *,
+    anew: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> LoadReport:
     """Copy tensors under mmaction2's names into a model they must fit.
 
@@ -87,6 +96,7 @@ def load_translated(
         translation: the tensors.
         where: file, for messages.
         anew: weights of the model that need not be there and keep their values.
+        notes: what the report says of the choice of the tensors.
 
     Raises:
         CheckpointError: they do not fit. The model is left as it was.
@@ -111,21 +121,20 @@ def load_translated(
         unused=(*sorted(head), *translation.left_out),
         cast=', '.join(sorted(f'{str(a)[6:]} -> {str(b)[6:]}' for a, b in casts if a != b)),
         anew=tuple(anew),
+        notes=tuple(notes),
     )
 
 
-def given_tensors(
-    source: str | os.PathLike | Mapping[str, Any],
-) -> tuple[str, dict[str, Tensor]]:
+def given_contents(source: str | os.PathLike | Mapping[str, Any]) -> tuple[str, Contents]:
     """What to call a source in messages, and its tensors under its own names.
 
     Raises:
         CheckpointError: it cannot be read.
     """
     if not isinstance(source, Mapping):
-        return str(source), read_state_dict(source)
+        return str(source), read_contents(source)
     as_tensors = {
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in source.items()
     }
-    return 'state dict', find_tensors(as_tensors, 'state dict').tensors
+    return 'state dict', find_tensors(as_tensors, 'state dict')

@@ -1,10 +1,15 @@
-"""Checkpoints of several files: a Hugging Face model's folder, and the index of its shards."""
+"""What a path leads to: a file, a folder of one of the known kinds, an index of shards."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 from pathlib import Path
 
+from .diagnosis import ADAPTER, DEEPSPEED, distributed_command
+from .distributed import INDEX, SUFFIX, is_distributed
 from .errors import CheckpointError, listed
 
 # As transformers itself looks for them.
@@ -17,23 +22,196 @@ FOLDER_FILES = (
 INDEX_SUFFIX = '.index.json'
 SHARD_SUFFIXES = ('.safetensors', '.bin')
 LARGEST_INDEX = 16 * 2**20  # bytes; an index of 100,000 tensors has less
-FILE_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
+FILE_SUFFIXES = ('.pth', '.pt', '.ckpt', '.bin', '.safetensors')
+_ADAPTER_FILES = ('adapter_config.json', 'adapter_model.safetensors', 'adapter_model.bin')
+_STATES = '*model_states.pt'  # DeepSpeed's files of weights
+_HF_ADDRESS = re.compile(
+    r'(?:https?://(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:/+)([\w.-]+/[\w.-]+)'
+)
+
+
+def refuse_address(source: str | os.PathLike) -> None:
+    """Refuse an address: what is evaluated is a file of the user's, and nothing is downloaded.
+
+    Raises:
+        CheckpointError: says how to fetch it.
+    """
+    text = os.fspath(source)
+    if not re.match(r'[A-Za-z][\w+.-]+:/', text) or Path(text).exists():
+        return
+    way = 'fetch it and give the path of the file'
+    repository = _HF_ADDRESS.match(text)
+    if repository:
+        way = f'run {_fetch(repository[1])}'
+    elif re.match(r'(?i)https?:', text):
+        way = f'fetch it, curl -LO {shlex.quote(text)}, and give the path of the file'
+    elif re.match(r'(?i)file:', text):
+        way = 'give the path alone, without file:'
+    raise CheckpointError(
+        f'checkpoint {listed([text])} is an address, and nothing is downloaded; {way}'
+    )
+
+
+def hub_name(path: Path) -> str:
+    """What to add where a path that is not there looks like a repository of Hugging Face."""
+    text = str(path)
+    is_name = re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', text) and not path.parent.exists()
+    if not is_name or path.suffix in FILE_SUFFIXES:
+        return ''
+    return (
+        f' here; if it is the name of a Hugging Face repository: nothing is downloaded; '
+        f'run {_fetch(text)}'
+    )
+
+
+def _fetch(repository: str) -> str:
+    folder = repository.partition('/')[2]
+    return f'hf download {repository} --local-dir {folder}, and give the folder {folder}'
+
+
+def refuse_part(path: Path) -> None:
+    """Refuse a file that is one part of a folder, by its name.
+
+    Raises:
+        CheckpointError: says what it is a part of, and what to give instead.
+    """
+    if path.name == INDEX or path.suffix == SUFFIX:
+        folder = path.parent
+        rest = 'give the folder'
+        if not is_distributed(folder):
+            rest = f'its index {INDEX} is not beside it, and cannot be done without'
+        raise CheckpointError(
+            f'{path} is one part of a folder of torch.distributed.checkpoint (FSDP): {rest} '
+            f'{folder}; one file of it: {distributed_command(folder)}'
+        )
+    if path.name.endswith('optim_states.pt'):
+        raise CheckpointError(
+            f"{path} is the state of DeepSpeed's optimizer: give mp_rank_00_model_states.pt, or "
+            f'for ZeRO-3 what {DEEPSPEED} makes of its folder'
+        )
+    if path.name in (_ADAPTER_FILES[0], 'config.json', 'zero_to_fp32.py'):
+        raise CheckpointError(f'{path} holds no weights: give its folder {path.parent}')
 
 
 def file_in_folder(folder: Path) -> Path:
-    """The checkpoint that a Hugging Face model's folder holds.
+    """The checkpoint that a folder holds: Hugging Face's, torch's, DeepSpeed's.
+
+    Returns:
+        A file; or the folder itself, where it is one of torch.distributed.checkpoint.
 
     Raises:
-        CheckpointError: none of the usual names; says which files to give instead.
+        CheckpointError: none of the usual names; says what it is, or which files to give instead.
     """
-    for name in FOLDER_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    others = sorted(p.name for p in folder.iterdir() if p.suffix in FILE_SUFFIXES)
-    raise CheckpointError(
-        f'checkpoint {folder} is a folder without {", ".join(FOLDER_FILES[::2])} or an index of '
-        f'shards{"; give one of its files: " + listed(others) if others else ""}'
+    there = [name for name in FOLDER_FILES if (folder / name).is_file()]
+    adapters = [name for name in _ADAPTER_FILES if (folder / name).is_file()]
+    if adapters:
+        raise CheckpointError(_of_adapter(folder, there))
+    if there:
+        return folder / there[0]
+    if is_distributed(folder):
+        return folder
+    states = _deepspeed_states(folder)
+    if states:
+        return _deepspeed_file(folder, states)
+    raise CheckpointError(_without_checkpoint(folder))
+
+
+def _of_adapter(folder: Path, there: list[str]) -> str:
+    if there:
+        return (
+            f'checkpoint {folder} holds a whole model and an adapter (LoRA, PEFT) beside it: give '
+            f'{folder / there[0]} for the model without the adapter, or merge them first'
+        )
+    base = _base_of_adapter(folder / _ADAPTER_FILES[0])
+    name = f' ({listed([base])})' if base else ''
+    return (
+        f'checkpoint {folder} {ADAPTER}{name}: merge them, PeftModel.from_pretrained(base, '
+        f'ADAPTER).merge_and_unload().save_pretrained(FOLDER) of peft, and give that folder'
     )
+
+
+def _base_of_adapter(path: Path) -> str:
+    if not path.is_file() or path.stat().st_size > LARGEST_INDEX:
+        return ''
+    try:
+        found = json.loads(path.read_text(encoding='utf-8')).get('base_model_name_or_path')
+    except (ValueError, RecursionError, AttributeError):
+        return ''
+    return found if isinstance(found, str) else ''
+
+
+def _deepspeed_states(folder: Path) -> list[Path]:
+    """DeepSpeed's files of weights in a folder, or in the step of it that is the latest.
+
+    Raises:
+        CheckpointError: it holds several steps and does not say which is the latest.
+    """
+    states = sorted(folder.glob(_STATES))
+    if states:
+        return states
+    steps = sorted(path.parent for path in folder.glob(f'*/{_STATES}'))
+    latest = folder / 'latest'
+    if latest.is_file() and latest.stat().st_size < 1000:
+        name = latest.read_text(encoding='utf-8', errors='replace').strip()
+        found = [step for step in steps if step.name == name]
+        if steps and not found:
+            raise CheckpointError(
+                f'checkpoint {folder}: latest names {listed([name])}, whose weights are not there; '
+                f'give one of its folders: {listed(sorted({step.name for step in steps}))}'
+            )
+        steps = found
+    if len(set(steps)) > 1:
+        names = sorted({step.name for step in steps})
+        raise CheckpointError(
+            f'checkpoint {folder} holds several steps of DeepSpeed: give one, {listed(names)}'
+        )
+    return sorted(steps[0].glob(_STATES)) if steps else []
+
+
+def _deepspeed_file(folder: Path, states: list[Path]) -> Path:
+    if len(states) == 1 and states[0].name.startswith('mp_rank_'):
+        return states[0]
+    what = 'DeepSpeed ZeRO-3' if states[0].name.startswith('zero_pp_rank_') else 'DeepSpeed'
+    raise CheckpointError(
+        f'checkpoint {folder} is of {what}, whose weights are split among {len(states)} files: '
+        f'{DEEPSPEED.replace("FOLDER", shlex.quote(str(folder)))} makes one file of them'
+    )
+
+
+def _without_checkpoint(folder: Path) -> str:
+    inside = sorted(folder.iterdir())
+    if any(p.name == 'latest_checkpointed_iteration.txt' for p in inside) or any(
+        folder.glob('mp_rank_*/model_optim_rng.pt')
+    ):
+        return (
+            f'checkpoint {folder} is of Megatron-LM, whose weights are split among processes: '
+            f'convert it to Hugging Face with its tools/checkpoint'
+        )
+    if any(path.name == 'zero_to_fp32.py' or path.match('global_step*') for path in inside):
+        return (
+            f'checkpoint {folder} is of DeepSpeed, without its files of weights, '
+            f'{_STATES} in a folder global_step*'
+        )
+    if any(path.suffix == SUFFIX for path in inside):
+        return (
+            f'checkpoint {folder} is of torch.distributed.checkpoint, but its index {INDEX} is not '
+            f'there, and cannot be done without'
+        )
+    folders = [path.name for path in inside if path.is_dir() and _looks_like_one(path)]
+    others = [path.name for path in inside if path.suffix in FILE_SUFFIXES]
+    text = (
+        f'checkpoint {folder} is a folder without {", ".join(FOLDER_FILES[::2])} or an index of '
+        f'shards'
+    )
+    text += f'; give one of its files: {listed(others)}' if others else ''
+    return text + (f'; give one of its folders: {listed(folders)}' if folders else '')
+
+
+def _looks_like_one(folder: Path) -> bool:
+    if folder.name.startswith('optim'):
+        return False
+    names = (*FOLDER_FILES, *_ADAPTER_FILES, INDEX)
+    return any((folder / name).is_file() for name in names) or any(folder.glob(_STATES))
 
 
 def read_index(path: Path) -> dict[Path, set[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from .loader import LoadReport, given_tensors, load_translated
+from .loader import LoadReport, given_contents, load_translated
 from .naming import Translation, translate
 
 # What self-supervised models have beside their encoder.
@@ -37,8 +37,8 @@ def load_encoder(model: nn.Module, source: str | os.PathLike | Mapping[str, Tens
         CheckpointError: unknown names, or a weight of embedding or blocks that is missing,
             unexpected or of another shape. The model is left as it was.
     """
-    where, given = given_tensors(source)
-    translation = translate(given, where)
+    where, given = given_contents(source)
+    translation = translate(given.tensors, where)
     own = model.state_dict()
     left_out = [name for name in translation.tensors if _is_left_out(name, own)]
     chosen = {n: t for n, t in translation.tensors.items() if n not in left_out}
@@ -48,6 +48,7 @@ def load_encoder(model: nn.Module, source: str | os.PathLike | Mapping[str, Tens
         Translation(translation.source, chosen, (*sorted(left_out), *translation.left_out)),
         where,
         anew=anew,
+        notes=given.notes,
     )
 
 

@@ -7,17 +7,25 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .containers import Contents, find_tensors
 from .diagnosis import explain, refuse_swollen_zip
+from .distributed import is_distributed, read_distributed
 from .errors import CheckpointError, listed
-from .parts import INDEX_SUFFIX, file_in_folder, read_index
+from .parts import (
+    INDEX_SUFFIX,
+    file_in_folder,
+    hub_name,
+    read_index,
+    refuse_address,
+    refuse_part,
+)
 
-CONTAINERS = ('state_dict', 'model', 'module', 'model_state_dict')
 # What training frameworks store beside the weights. None of it is needed, so each name is read as
 # an inert stand-in: not even the real class is touched.
 DISCARDED_GLOBALS = (
@@ -37,83 +45,74 @@ DISCARDED_GLOBALS = (
     'numpy.dtypes.BoolDType',
     'pathlib.PosixPath',
     'pathlib.PurePosixPath',
+    # DeepSpeed, and Hydra's settings in files of Lightning
+    'builtins.bool',
+    'builtins.dict',
+    'builtins.float',
+    'builtins.int',
+    'builtins.list',
+    'builtins.str',
+    'collections.defaultdict',
+    'deepspeed.runtime.fp16.loss_scaler.LossScaler',
+    'deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler',
+    'deepspeed.runtime.zero.config.ZeroStageEnum',
+    'deepspeed.utils.tensor_fragment.fragment_address',
+    'omegaconf.base.ContainerMetadata',
+    'omegaconf.base.Metadata',
+    'omegaconf.dictconfig.DictConfig',
+    'omegaconf.listconfig.ListConfig',
+    'omegaconf.nodes.AnyNode',
+    'omegaconf.nodes.BooleanNode',
+    'omegaconf.nodes.FloatNode',
+    'omegaconf.nodes.IntegerNode',
+    'omegaconf.nodes.StringNode',
+    'typing.Any',
 )
 
 
-class Contents(NamedTuple):
-    """What a checkpoint holds.
-
-    Attributes:
-        tensors: names as in the file, tensors on the CPU.
-        beside: names of what is stored beside them, such as 'optimizer'; not read.
-    """
-
-    tensors: dict[str, Tensor]
-    beside: tuple[str, ...] = ()
-
-
-def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
+def read_state_dict(path: str | os.PathLike, take: str | None = None) -> dict[str, Tensor]:
     """Read named tensors, see :func:`read_contents`."""
-    return read_contents(path).tensors
+    return read_contents(path, take).tensors
 
 
-def read_contents(path: str | os.PathLike) -> Contents:
+def read_contents(path: str | os.PathLike, take: str | None = None) -> Contents:
     """Read named tensors from .safetensors or a torch file of any common container.
 
     Args:
         path: a file; torch files may nest the weights under state_dict, model, module or
             model_state_dict. Or the index of several files (.index.json), or the folder of a
-            Hugging Face model.
+            Hugging Face model, of torch.distributed.checkpoint or of DeepSpeed ZeRO-1 or 2.
+        take: the weights that are meant where a file holds several, see
+            :func:`sta.checkpoints.containers.find_tensors`.
 
     Raises:
         CheckpointError: no such file, not a checkpoint, or one that asks to run code.
     """
+    refuse_address(path)
     path = Path(path)
     try:
         if path.is_dir():
             path = file_in_folder(path)
+        if is_distributed(path):
+            return read_distributed(path, take)
         if not path.is_file():
-            raise CheckpointError(f'checkpoint {path} does not exist')
-        if path.name.endswith(INDEX_SUFFIX):
-            return Contents(_read_shards(path))
-        return _read_file(path)
+            raise CheckpointError(f'checkpoint {path} does not exist{hub_name(path)}')
+        refuse_part(path)
+        is_index = path.name.endswith(INDEX_SUFFIX)
+        content = _read_shards(path) if is_index else _read_file(path)
+        return find_tensors(content, str(path), take)
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read: {error.strerror or error}') from None
-
-
-def find_tensors(content: Any, where: str) -> Contents:
-    """Unwrap containers until a mapping of tensors appears.
-
-    Raises:
-        CheckpointError: there is none.
-    """
-    beside: list[str] = []
-    for _ in range(3):
-        if not isinstance(content, Mapping):
-            break
-        container = next((k for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
-        if container is None:
-            tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
-            if tensors and all(isinstance(name, str) for name in tensors):
-                beside += [str(name) for name in content if name not in tensors]
-                return Contents(tensors, tuple(beside))
-            break
-        beside += [str(name) for name in content if name != container]
-        content = content[container]
-    held = type(content).__name__
-    if isinstance(content, Mapping):
-        held = f'a dict of [{listed(sorted(map(repr, content)), 6)}]'
-    raise CheckpointError(
-        f'{where} holds no weights but {held}: expected named tensors, '
-        f'or a dict with one of {list(CONTAINERS)}'
-    )
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     """The tensors of all shards; each must hold what the index says, no more and no less."""
     tensors: dict[str, Tensor] = {}
     for shard, names in read_index(index).items():
-        found = _read_file(shard).tensors
+        content = _read_file(shard)
+        if not isinstance(content, Mapping):
+            raise CheckpointError(f'{shard} holds no named tensors')
+        found = {name: t for name, t in content.items() if isinstance(t, Tensor)}
         wrong = sorted(names ^ found.keys())
         if wrong:
             raise CheckpointError(
@@ -124,19 +123,19 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _read_file(path: Path) -> Contents:
+def _read_file(path: Path) -> Any:
+    """All that a file holds, in its containers."""
     try:
         if _is_safetensors(path):
-            return Contents(load_file(path))
+            return load_file(path)
         refuse_swollen_zip(path)
         with _inert_stand_ins(), warnings.catch_warnings():
             warnings.simplefilter('ignore')  # about the age of the file; a refusal is one line
-            content = torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location='cpu', weights_only=True)
     except (CheckpointError, OSError):
         raise
     except Exception as error:  # a damaged file can fail anywhere inside a foreign reader
         raise CheckpointError(explain(path, error)) from None
-    return find_tensors(content, str(path))
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -86,6 +86,17 @@ def test_every_weight_of_the_source_arrives(tmp_path) -> None:
         assert torch.equal(rows, given[QUERY.replace('query', part) + '.weight']), part
 
 
+@pytest.mark.parametrize('front', ['model.', 'module.model._orig_mod.', 'base_model.model.'])
+def test_below_a_prefix(front) -> None:
+    model = with_eps(hf_model(), 1e-6)
+    weights = {
+        front + name.replace('.layer.1.', '.layer.1._checkpoint_wrapped_module.'): tensor
+        for name, tensor in weights_of(model).items()
+    }
+    expected = hf_logits(model)
+    torch.testing.assert_close(loaded_logits(weights, expected), expected, atol=1e-5, rtol=0)
+
+
 def refusal(weights: Weights, **backbone) -> str:
     model = recognizer(seed=1, **backbone)
     before = logits(model)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import load_checkpoint
+from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
 from tests.checkpoints.sources import (
     BACKBONE,
     HEAD_NAMES,
@@ -57,6 +57,96 @@ def test_files_of_before_torch_1_6(wrapping, tmp_path) -> None:
     content = WRAPPINGS[wrapping](authors_names(weights_of(saved)))
     torch.save(content, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
     assert_loads(str(tmp_path / 'old.pth'), saved, AUTHORS)
+
+
+FRONTS = (
+    'model.',
+    'net.',
+    'student.',
+    'encoder.',
+    'model._orig_mod.',
+    '_orig_mod.module.',
+    'module.model.',
+    'model.module._orig_mod.net.',
+    '_forward_module.model.',
+    'lit.task.0.vit.',
+)
+
+
+@pytest.mark.parametrize('front', FRONTS)
+@pytest.mark.parametrize('naming', ['authors', 'authors, version 2', 'mmaction2'])
+def test_any_prefix(naming, front) -> None:
+    saved = recognizer(seed=2)
+    named = NAMINGS[naming](weights_of(saved))
+    report = assert_loads(with_prefix(named, front), saved)
+    assert report.num_loaded == len(named) and report.notes == ()
+
+
+@pytest.mark.parametrize('naming', ['authors', 'authors, version 2', 'mmaction2'])
+@pytest.mark.parametrize(
+    'wrapper',
+    ['_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module', '_fpw_module'],
+)
+def test_wrappers_inside_names(naming, wrapper) -> None:
+    """Of one block and of one layer, below a prefix: what DDP, FSDP and torch.compile leave."""
+    saved = recognizer(seed=2)
+    named = {}
+    for name, tensor in NAMINGS[naming](weights_of(saved)).items():
+        name = name.replace('blocks.0.', f'blocks.0.{wrapper}.')
+        name = name.replace('blocks.1.attn.', f'blocks.1.attn.{wrapper}.{wrapper}.')
+        named[f'{wrapper}.model.{name}'] = tensor
+    assert_loads(named, saved)
+
+
+def test_names_that_wrappers_really_give() -> None:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    saved, wrapped = recognizer(seed=2), recognizer(seed=2)
+    blocks = wrapped.backbone.blocks
+    blocks[0] = checkpoint_wrapper(blocks[0])
+    blocks[1].attn = torch.compile(blocks[1].attn)
+    names = torch.compile(torch.nn.DataParallel(wrapped)).state_dict()
+    assert any(name.startswith('_orig_mod.module.') for name in names)
+    assert any('blocks.1.attn._orig_mod.' in name for name in names)
+    assert_loads(with_prefix(names, 'model.'), saved)
+
+
+def test_a_head_beside_the_encoder_of_a_module() -> None:
+    """A LightningModule of two parts: only the blocks have the whole prefix."""
+    saved = recognizer(seed=2)
+    named = authors_names(weights_of(saved))
+    split = {f'net.{"" if n.startswith("head.") else "encoder."}{n}': t for n, t in named.items()}
+    assert split.keys() >= {'net.head.bias', 'net.encoder.patch_embed.proj.bias'}
+    assert_loads(split, saved)
+
+
+@pytest.mark.parametrize(
+    'extra', ['model.head2.weight', 'aux.head.bias', 'model.blocks.0.a.weight']
+)
+def test_a_prefix_does_not_excuse_what_is_left_over(extra) -> None:
+    named = with_prefix(authors_names(weights_of(recognizer(seed=2))), 'model.')
+    named[extra] = torch.zeros(5)
+    with pytest.raises(CheckpointError, match=r'\(1 unexpected: '):
+        load_checkpoint(recognizer(), named)
+
+
+@pytest.mark.parametrize('other', ['teacher.', 'encoder_k.', 'model.net.'])
+def test_two_models_under_prefixes_are_not_picked_from(other, tmp_path) -> None:
+    """Both would fit. The one that is meant is written by name."""
+    saved, second = recognizer(seed=2), recognizer(seed=3)
+    named = with_prefix(authors_names(weights_of(saved)), 'student.')
+    named |= with_prefix(authors_names(weights_of(second)), other)
+    torch.save({'state_dict': named}, tmp_path / 'two.pth')
+    with pytest.raises(CheckpointError, match='two.pth holds several models, .*student.* one wei'):
+        load_checkpoint(recognizer(), tmp_path / 'two.pth')
+    assert_loads(read_state_dict(tmp_path / 'two.pth', take=other), second)
+
+
+def test_the_prefix_that_is_proposed_takes_the_head_along() -> None:
+    both = with_prefix(weights_of(recognizer(seed=2)), 'net.student.')
+    both |= with_prefix(weights_of(recognizer(seed=3)), 'net.teacher.')
+    with pytest.raises(CheckpointError, match=r'models, net\.student\., net\.teacher\. \('):
+        load_checkpoint(recognizer(), both)
 
 
 @pytest.mark.parametrize('naming', NAMINGS)

@@ -146,3 +146,74 @@ def test_a_folder_of_training_names_its_checkpoints(tmp_path) -> None:
     for name in ('epoch_1.pth', 'epoch_2.pth', 'config.py'):
         (tmp_path / name).touch()
     assert refusal(tmp_path).endswith('; give one of its files: epoch_1.pth, epoch_2.pth')
+    (tmp_path / 'checkpoint-500').mkdir()
+    torch.save(WEIGHTS, tmp_path / 'checkpoint-500' / 'pytorch_model.bin')
+    assert refusal(tmp_path).endswith('epoch_2.pth; give one of its folders: checkpoint-500')
+    assert read_state_dict(tmp_path / 'checkpoint-500').keys() == WEIGHTS.keys()
+
+
+def test_a_folder_of_an_adapter(tmp_path) -> None:
+    config = tmp_path / 'adapter_config.json'
+    for text, base in (
+        ('{"base_model_name_or_path": "MCG-NJU/videomae-base"}', ' (MCG-NJU/videomae-base)'),
+        ('{"peft_type": "LORA"}', ''),
+        ('[', ''),
+        ('[]', ''),
+    ):
+        config.write_text(text)
+        said = f'is an adapter (LoRA, PEFT) without the model it belongs to{base}: merge them, Peft'
+        assert said in refusal(tmp_path)
+    assert refusal(config).endswith(f'holds no weights: give its folder {tmp_path}')
+    save_file(WEIGHTS, tmp_path / 'model.safetensors')
+    assert 'holds a whole model and an adapter (LoRA, PEFT) beside it: give ' in refusal(tmp_path)
+
+
+def deepspeed(folder: Path, step: str, *names: str) -> Path:
+    """A folder as DeepSpeed leaves it, with a script that must never run."""
+    (folder / step).mkdir(parents=True)
+    (folder / 'zero_to_fp32.py').write_text(f'open({str(folder / "marker")!r}, "w")')
+    for name in names:
+        content = {'module': WEIGHTS, 'ds_config': {}, 'ds_version': '0.16', 'param_shapes': []}
+        torch.save(content, folder / step / name)
+    return folder
+
+
+def test_deepspeed_with_whole_weights(tmp_path) -> None:
+    folder = deepspeed(tmp_path / 'a', 'global_step9', 'mp_rank_00_model_states.pt')
+    for source in (folder, folder / 'global_step9'):
+        assert read_state_dict(source).keys() == WEIGHTS.keys()
+    deepspeed(tmp_path / 'b' / 'c', 'global_step10', 'mp_rank_00_model_states.pt')
+    (tmp_path / 'b' / 'c' / 'global_step10').rename(folder / 'global_step10')
+    said = 'holds several steps of DeepSpeed: give one, global_step10, global_step9'
+    assert refusal(folder).endswith(said)
+    (folder / 'latest').write_text('global_step10\n')
+    assert read_state_dict(folder).keys() == WEIGHTS.keys()
+    (folder / 'latest').write_text('../../b')
+    assert 'latest names ../../b, whose weights are not there; give one of its' in refusal(folder)
+    assert not (folder / 'marker').exists()
+
+
+@pytest.mark.parametrize(
+    ('names', 'what'),
+    [
+        (['zero_pp_rank_0_mp_rank_00_model_states.pt'], 'DeepSpeed ZeRO-3'),
+        (['mp_rank_00_model_states.pt', 'mp_rank_01_model_states.pt'], 'DeepSpeed'),
+    ],
+)
+def test_deepspeed_with_split_weights(names, what, tmp_path) -> None:
+    folder = deepspeed(tmp_path / 'a b', 'global_step9', *names)
+    assert refusal(folder) == (
+        f'checkpoint {folder} is of {what}, whose weights are split among {len(names)} files: '
+        f"python -m deepspeed.utils.zero_to_fp32 '{folder}' TARGET makes one file of them"
+    )
+    states = folder / 'global_step9' / 'bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt'
+    torch.save({}, states)
+    assert "is the state of DeepSpeed's optimizer: give mp_rank_00_model_states.pt" in refusal(
+        states
+    )
+    assert not (folder / 'marker').exists()
+
+
+def test_a_folder_of_megatron(tmp_path) -> None:
+    (tmp_path / 'latest_checkpointed_iteration.txt').write_text('500')
+    assert 'is of Megatron-LM, whose weights are split' in refusal(tmp_path)

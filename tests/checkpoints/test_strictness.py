@@ -107,8 +107,11 @@ def test_two_tensors_of_one_name(tmp_path) -> None:
 def test_an_encoder_beside_a_model_is_not_picked_from() -> None:
     named = authors_names(weights_of(recognizer(seed=2)))
     both = {**named, **authors_names(weights_of(recognizer(seed=3)), 'encoder.')}
-    name = 'backbone.patch_embed.projection.weight'
-    assert refusal(both) == f'state dict: two tensors are both called {name} by mmaction2'
+    assert refusal(both) == (
+        'state dict holds several models, encoder., those without a prefix (blocks.0.norm1.weight '
+        'and encoder.blocks.0.norm1.weight are one weight): write the one you mean to a file of '
+        'its own, tools/convert_checkpoint.py FILE TARGET --take encoder.'
+    )
 
 
 def test_names_of_no_known_kind_are_listed_with_the_known_ones() -> None:

@@ -41,6 +41,11 @@ NAMINGS = {
     'authors': authors,
     'distributed': lambda weights: with_prefix(authors(weights), 'module.'),
     'no tables': without_tables,
+    'lightning': lambda weights: with_prefix(authors(weights), 'model._orig_mod.'),
+    'bare names': lambda weights: {
+        'net.' + n.replace('layers.0.blocks.0.', 'layers.0.blocks.0._fsdp_wrapped_module.'): w
+        for n, w in authors(weights).items()
+    },
 }
 
 

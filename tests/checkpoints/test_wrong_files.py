@@ -187,6 +187,116 @@ def test_names_that_would_drive_the_terminal_are_escaped(tmp_path) -> None:
     assert len(str(caught.value)) < 700
 
 
+def lora(*names: str) -> dict[str, torch.Tensor]:
+    return {
+        f'base_model.model.encoder.layer.0.query.{name}.weight': torch.ones(2) for name in names
+    }
+
+
+WEIGHT = 'backbone.blocks.0.mlp.layers.1.weight'
+# Tensors that are no plain weights, changes to those of a model: what the line says.
+OTHER_FORMS = {
+    'lora': (lambda _: lora('lora_A', 'lora_B'), 'is an adapter (LoRA, PEFT) without the model'),
+    'lora in a model': (lambda w: {**w, **lora('base_layer', 'lora_A')}, 'that is not merged'),
+    'head of an adapter': (
+        lambda w: {**w, 'cls_head.fc_cls.modules_to_save.default.bias': torch.ones(5)},
+        'merge_and_unload',
+    ),
+    'int8': (lambda w: {**w, WEIGHT: w[WEIGHT].to(torch.int8)}, f'{WEIGHT} is stored as int8'),
+    'uint8': (lambda w: {**w, WEIGHT: w[WEIGHT].to(torch.uint8)}, f'{WEIGHT} is stored as uint8'),
+    'float8': (
+        lambda w: {**w, WEIGHT: w[WEIGHT].to(torch.float8_e4m3fn)},
+        f'{WEIGHT} is stored as float8_e4m3fn, which needs a scale',
+    ),
+    'bitsandbytes 8': (
+        lambda w: {**w, f'{WEIGHT[:-7]}.SCB': torch.ones(3)},
+        'is quantised (backbone.blocks.0.mlp.layers.1.SCB): save the weights in float16',
+    ),
+    'bitsandbytes 4': (
+        lambda w: {**w, f'{WEIGHT}.quant_state.bitsandbytes__nf4': torch.ones(3)},
+        'is quantised',
+    ),
+    'gptq': (lambda w: {**w, f'{WEIGHT[:-7]}.qweight': torch.ones(3)}, '.dequantize()'),
+    'torch.ao': (
+        lambda w: {**w, WEIGHT: torch.quantize_per_tensor(w[WEIGHT], 0.1, 0, torch.qint8)},
+        f'is quantised ({WEIGHT})',
+    ),
+    'torch.ao, packed': (lambda w: {**w, 'fc._packed_params._packed_params': 1}, 'is quantised'),
+    'fsdp': (
+        lambda w: {'_fsdp_wrapped_module.flat_param': torch.ones(9)},
+        'FSDP (_fsdp_wrapped_module.flat_param): save the whole of it',
+    ),
+    'zero 3': (
+        lambda w: {name: tensor[:0].flatten() for name, tensor in w.items()},
+        'as in the files of DeepSpeed ZeRO-3, which splits weights among processes: python -m '
+        'deepspeed.utils.zero_to_fp32 FOLDER TARGET makes one file',
+    ),
+}
+
+
+@pytest.mark.parametrize('container', [None, 'module'])
+@pytest.mark.parametrize('form', OTHER_FORMS)
+@pytest.mark.filterwarnings('ignore::DeprecationWarning', 'ignore::UserWarning')
+def test_forms_that_are_no_plain_weights(form, container, tmp_path) -> None:
+    change, said = OTHER_FORMS[form]
+    content = change(weights_of(recognizer()))
+    torch.save({container: content} if container else content, tmp_path / 'ckpt.pth')
+    assert said in refusal(tmp_path / 'ckpt.pth')
+
+
+def test_tables_of_indices_are_whole_numbers_by_nature(tmp_path) -> None:
+    tensors = {'layers.0.attn.relative_position_index': torch.arange(4)}
+    torch.save(tensors, tmp_path / 'ckpt.pth')
+    assert read_state_dict(tmp_path / 'ckpt.pth').keys() == tensors.keys()
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (WRAPPINGS['model']({})['optimizer'], 'It is the state of an optimizer'),
+        ({'optimizer': {'state': {}}, 'epoch': 3}, 'It is the state of an optimizer'),
+        ({'optimizer_state_dict': {}, 'ds_version': '0.16'}, 'It is of DeepSpeed, without weights'),
+        ({'model': {'language_model': {}}, 'args': None}, 'It is of Megatron-LM'),
+    ],
+    ids=['bare optimizer', 'optimizer', 'deepspeed', 'megatron'],
+)
+def test_what_a_file_without_weights_is(content, said, tmp_path) -> None:
+    torch.save(content, tmp_path / 'ckpt.pth')
+    assert said in refusal(tmp_path / 'ckpt.pth')
+
+
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [
+        (
+            'https://huggingface.co/MCG-NJU/videomae-base/resolve/main/model.safetensors',
+            'run hf download MCG-NJU/videomae-base --local-dir videomae-base, and give the folder',
+        ),
+        ('hf://MCG-NJU/videomae-base', 'run hf download MCG-NJU/videomae-base --local-dir'),
+        ('https://example.org/a b.pth', "curl -LO 'https://example.org/a b.pth'"),
+        ('s3://bucket/file.pth', 'fetch it and give the path of the file'),
+        ('torchvision://resnet50', 'fetch it and give the path of the file'),
+        ('file:///tmp/none.pth', 'give the path alone, without file:'),
+    ],
+)
+def test_an_address_is_not_fetched(source, said) -> None:
+    message = refusal(source)
+    assert 'is an address, and nothing is downloaded; ' in message and said in message
+
+
+def test_the_name_of_a_repository_is_not_fetched(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = 'MCG-NJU/videomae-base-finetuned-kinetics'
+    assert refusal(name) == (
+        f'checkpoint {name} does not exist here; if it is the name of a Hugging Face repository: '
+        f'nothing is downloaded; run hf download {name} --local-dir '
+        f'videomae-base-finetuned-kinetics, and give the folder videomae-base-finetuned-kinetics'
+    )
+    (tmp_path / 'runs').mkdir()
+    for path in ('runs/none', 'other/none.pth'):
+        assert refusal(path) == f'checkpoint {path} does not exist'
+
+
 def test_a_missing_file_and_a_folder(tmp_path) -> None:
     missing = tmp_path / 'none.pth'
     assert refusal(missing) == f'checkpoint {missing} does not exist'

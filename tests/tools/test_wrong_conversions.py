@@ -100,3 +100,9 @@ def test_a_malicious_source_is_not_run(tmp_path, refused: Callable) -> None:
 
 def test_a_missing_source(tmp_path, refused: Callable) -> None:
     refused('convert_checkpoint', 'no.pth', tmp_path / 'out.pth', said=('no.pth does not exist',))
+
+
+def test_a_name_that_is_not_in_the_file(authors, tmp_path, refused: Callable) -> None:
+    said = f'{authors} has nothing under model_ema; it has '
+    refused('convert_checkpoint', authors, tmp_path / 'a.pth', '--take', 'model_ema', said=(said,))
+    assert not (tmp_path / 'a.pth').exists()
