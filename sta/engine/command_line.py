@@ -15,7 +15,7 @@ from sta.registry import PrunerError
 
 from .config import ConfigError
 from .launch import LaunchError
-from .scoring import MemoryShortError
+from .scoring import MemoryShortError, NotFiniteError
 from .variants import VariantError
 
 USER_ERRORS = (
@@ -27,6 +27,7 @@ USER_ERRORS = (
     LaunchError,
     PrunerError,
     MemoryShortError,
+    NotFiniteError,
     ScheduleError,
     StoreError,
     VariantError,

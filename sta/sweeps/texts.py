@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sta.evaluation import shown_rows
 from sta.paper.latex import latex_table
-from sta.report.columns import COLUMNS, GFLOP_NOTE, counted
+from sta.report.columns import COLUMNS, GFLOP_NOTE, counted, not_finite_note
 from sta.report.console import accuracy_table, table_of_texts
 from sta.report.page.evaluation import Evaluation
 from sta.report.texts import csv_text, markdown_table
@@ -93,7 +93,9 @@ def short_note(found: Evaluation) -> str:
     facts = found.facts
     part = f' ({facts["part"]})' if facts.get('part') else ''
     videos = counted(facts['num_videos'], 'video')
-    return f'{videos} x {counted(facts["views_per_video"], "view")}{part}, {facts["precision"]}.'
+    failed = not_finite_note(found.rows)
+    views = counted(facts['views_per_video'], 'view')
+    return f'{videos} x {views}{part}, {facts["precision"]}. {failed}'.rstrip()
 
 
 def screen_tables(found: Found) -> list[Table]:
