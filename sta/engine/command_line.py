@@ -15,7 +15,7 @@ from sta.registry import PrunerError
 
 from .config import ConfigError
 from .launch import LaunchError
-from .scoring import MemoryShortError, NotFiniteError
+from .scoring import MemoryShortError
 from .variants import VariantError
 
 USER_ERRORS = (
@@ -23,11 +23,11 @@ USER_ERRORS = (
     CheckpointError,
     ConfigError,
     DataError,
+    FloatingPointError,  # a model gives NaN or infinity: NotFiniteError, trajectory sums
     HostError,
     LaunchError,
     PrunerError,
     MemoryShortError,
-    NotFiniteError,
     ScheduleError,
     StoreError,
     VariantError,

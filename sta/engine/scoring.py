@@ -29,7 +29,7 @@ class MemoryShortError(RuntimeError):
     """Not even one view fits into memory."""
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(FloatingPointError):
     """A model gives NaN or infinity; the message names the video, the variants, the precision."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_stat
 from sta.datasets.repeated_augmentation import COLLATE
 
 from .config import ConfigError
+from .scoring import NotFiniteError
 from .session import build_model, check_labels, check_videos, explained, say
 
 
@@ -32,6 +34,8 @@ def build_train_runner(config: Config) -> Runner:
         ConfigError: a part is missing or cannot be built, or the work dir holds an older run.
         CheckpointError: what training starts from cannot be read or does not fit.
         DataError: the training list or its videos are not there.
+
+    The runner's ``train`` raises NotFiniteError where loss, weights or scores are NaN or infinite.
     """
     needed = ('train_cfg', 'train_dataloader', 'optim_wrapper')
     missing = [part for part in needed if part not in config]
@@ -66,6 +70,7 @@ def build_train_runner(config: Config) -> Runner:
         runner = Runner.from_cfg(config)
         if start is not None:
             runner.register_hook(_StartFrom(start))
+        runner.register_hook(_FiniteTraining(), priority='VERY_HIGH')
         runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
         runner.build_train_loop(copy.deepcopy(config.train_cfg))
     return runner
@@ -90,6 +95,54 @@ class _StartFrom(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.load(getattr(runner.model, 'module', runner.model))
+
+
+class _FiniteTraining(Hook):
+    """Ends a training that has run into NaN or infinity; mmengine goes on, and saves what is left.
+
+    The loss is looked at after every iteration, where mmengine reads it for its log anyway; scores
+    of a validation, and weights before they are saved: those of the last step meet no loss more.
+    """
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        wrong = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
+        wrong = {name: value for name, value in wrong.items() if not math.isfinite(value)}
+        if wrong:
+            said = ', '.join(f'{name} {value}' for name, value in wrong.items())
+            raise NotFiniteError(f'{said}: the loss is not finite {_where(runner)}')
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        for sample in outputs or ():
+            scores = getattr(sample, 'pred_score', None)
+            if scores is not None and not scores.isfinite().all():
+                name = getattr(sample, 'filename', f'batch {batch_idx + 1}')
+                raise NotFiniteError(
+                    f'{name}: scores in validation are not finite {_where(runner)}'
+                )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        for name, weight in checkpoint['state_dict'].items():
+            if weight.is_floating_point() and not weight.isfinite().all():
+                raise NotFiniteError(
+                    f'{name} holds NaN or infinity, so that no checkpoint is written, '
+                    f'{_where(runner)}'
+                )
+
+
+def _where(runner: Runner) -> str:
+    """When it happened, in which precision, and what helps."""
+    wrapper = type(runner.optim_wrapper).__name__
+    names = {'AmpOptimWrapper': 'fp16', 'BFloat16OptimWrapper': 'bf16'}
+    precision = names.get(wrapper, 'fp32')
+    other = '--amp bf16 or none, ' if precision == 'fp16' else ''
+    return (
+        f'(iteration {runner.iter + 1}, epoch {runner.epoch + 1}, {precision}): {other}a lower '
+        f'learning rate or clip_grad may help; earlier checkpoints are in {runner.work_dir}'
+    )
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

@@ -211,11 +211,11 @@ class VariantTestLoop(BaseLoop):
         if not failed:
             return ''
         if self.on_nonfinite == 'error':
-            going_on = '' if self.store is None else '; what was scored before is stored'
+            going_on = '; what was scored before is stored, the same command goes on from there'
             raise NotFiniteError(
                 f'{name}: {not_finite_text(failed, self.precision)}; '
                 f"test_cfg.on_nonfinite='wrong' (--on-nonfinite wrong) goes on and counts such "
-                f'videos as wrong{going_on}'
+                f'videos as wrong{going_on if self.store is not None else ""}'
             )
         return f'scores not finite, counted as wrong: {", ".join(failed)}'
 

@@ -129,6 +129,7 @@ def sweep_markdown(
     heads = ['element', *(head.replace('\n', ' ') for head in HEADS)]
     cells = [[state.element.name for state in states], *state_cells(states)]
     lines += ['## Elements', '', *markdown_table(heads, cells), '']
+    lines += [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
     lines += [f'Commit {facts.get("commit") or "unknown"}, {facts.get("time_utc")}.', '', '```']
     lines += [str(facts.get('command')), '```']
     return '\n'.join(lines) + '\n'
@@ -152,7 +153,8 @@ def sweep_latex(name: str, found: Found, facts: Mapping[str, Any]) -> str:
 
 def states_json(states: Sequence[ElementState]) -> list[dict[str, Any]]:
     """What is known of every element, and the command that runs it again."""
-    names = ('state', 'stored', 'videos', 'seconds_left', 'ran_s', 'reason', 'host', 'attempts')
+    names = ('state', 'stored', 'videos', 'seconds_left', 'ran_s', 'reason', 'error', 'host')
+    names += ('attempts',)
     return [
         {
             'element': state.element.name,
