@@ -104,14 +104,19 @@ class _FiniteTraining(Hook):
     of a validation, and weights before they are saved: those of the last step meet no loss more.
     """
 
+    def __init__(self) -> None:
+        self.iteration = 0
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        wrong = {k: float(v) for k, v in (outputs or {}).items() if 'loss' in k}
-        wrong = {name: value for name, value in wrong.items() if not math.isfinite(value)}
-        if wrong:
-            said = ', '.join(f'{name} {value}' for name, value in wrong.items())
-            raise NotFiniteError(f'{said}: the loss is not finite {_where(runner)}')
+        self.iteration = runner.iter + 1
+        losses = {
+            k: torch.as_tensor(value).item() for k, value in (outputs or {}).items() if 'loss' in k
+        }
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise NotFiniteError(f'{name} is {value} in {self._where(runner)}')
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -121,28 +126,26 @@ class _FiniteTraining(Hook):
             if scores is not None and not scores.isfinite().all():
                 name = getattr(sample, 'filename', f'batch {batch_idx + 1}')
                 raise NotFiniteError(
-                    f'{name}: scores in validation are not finite {_where(runner)}'
+                    f'{name}: scores in validation are not finite after {self._where(runner)}'
                 )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         for name, weight in checkpoint['state_dict'].items():
-            if weight.is_floating_point() and not weight.isfinite().all():
+            if torch.is_tensor(weight) and not weight.isfinite().all():
                 raise NotFiniteError(
-                    f'{name} holds NaN or infinity, so that no checkpoint is written, '
-                    f'{_where(runner)}'
+                    f'{name} holds NaN or infinity and is not saved, after {self._where(runner)}'
                 )
 
-
-def _where(runner: Runner) -> str:
-    """When it happened, in which precision, and what helps."""
-    wrapper = type(runner.optim_wrapper).__name__
-    names = {'AmpOptimWrapper': 'fp16', 'BFloat16OptimWrapper': 'bf16'}
-    precision = names.get(wrapper, 'fp32')
-    other = '--amp bf16 or none, ' if precision == 'fp16' else ''
-    return (
-        f'(iteration {runner.iter + 1}, epoch {runner.epoch + 1}, {precision}): {other}a lower '
-        f'learning rate or clip_grad may help; earlier checkpoints are in {runner.work_dir}'
-    )
+    def _where(self, runner: Runner) -> str:
+        """When it was, in which precision, and what may help."""
+        wrapper = type(runner.optim_wrapper).__name__
+        names = {'AmpOptimWrapper': 'fp16', 'BFloat16OptimWrapper': 'bf16'}
+        precision = names.get(wrapper, 'fp32')
+        other = '--amp bf16 or none, ' if precision == 'fp16' else ''
+        return (
+            f'iteration {self.iteration} ({precision}): {other}a lower learning rate or clip_grad '
+            f'may help; earlier checkpoints are in {runner.work_dir}'
+        )
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

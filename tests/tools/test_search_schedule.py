@@ -124,8 +124,7 @@ def test_a_copy_in_the_list_is_not_held_out(
     (number,) = re.findall(r'comparing on (\d+) held-out', capsys.readouterr().out)
     names = [Path('out', name).read_text() for name in ('search.txt', 'heldout.txt')]
     contents = [
-        {Path(line.rpartition(' ')[0]).read_bytes() for line in text.splitlines()}
-        for text in names
+        {Path(line.rpartition(' ')[0]).read_bytes() for line in text.splitlines()} for text in names
     ]
     assert not contents[0] & contents[1]
     assert int(number) == 2 * len(contents[1]) == 14 - 2 * len(contents[0])
