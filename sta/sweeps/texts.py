@@ -129,7 +129,8 @@ def sweep_markdown(
     heads = ['element', *(head.replace('\n', ' ') for head in HEADS)]
     cells = [[state.element.name for state in states], *state_cells(states)]
     lines += ['## Elements', '', *markdown_table(heads, cells), '']
-    lines += [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
+    errors = [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
+    lines += [*errors, ''] if errors else []
     lines += [f'Commit {facts.get("commit") or "unknown"}, {facts.get("time_utc")}.', '', '```']
     lines += [str(facts.get('command')), '```']
     return '\n'.join(lines) + '\n'

@@ -81,6 +81,8 @@ def test_every_tool_ends_in_one_line(
         'search_schedule', *given, *words, said=('scores under unpruned in fp32 are not finite',)
     )
     assert not Path('search/search.json').exists()
+    refused('visualize_tokens', *given, first, '--schedule', 4, '--out', 'a.png', said=said)
+    assert not Path('a.png').exists()
 
 
 def test_half_precision_is_named_with_what_helps(
