@@ -56,8 +56,11 @@ def run(arguments: argparse.Namespace) -> None:
         num_videos = write_list(config, arguments.max_videos, Path(folder, 'list.txt'))
         ours, theirs, accuracies = [], [], []
         for number in range(arguments.rounds):
-            one, mine = run_ours(arguments, Path(folder), number)
-            many, yours = run_theirs(arguments, Path(folder), number)
+            try:
+                one, mine = run_ours(arguments, Path(folder), number)
+                many, yours = run_theirs(arguments, Path(folder), number)
+            except RuntimeError as error:  # one of them failed, and said why
+                raise ConfigError(str(error)) from None
             ours.append(one)
             theirs.append(many)
             accuracies.append((mine, yours))

@@ -17,6 +17,7 @@ from sta.engine.budgets import meet_budgets
 from sta.engine.command_line import run_command
 from sta.engine.config import load_config
 from sta.engine.session import build_model_of_shapes, clip_shape, views_per_video
+from sta.engine.variants import UNPRUNED
 from sta.pruning import Variant
 from sta.report import cost_table, print_table
 
@@ -60,9 +61,17 @@ def count(arguments: argparse.Namespace) -> None:
             config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
         )
     model = build_model_of_shapes(config)
-    costs = count_costs(model, variants, clip_shape(model.backbone))
+    *costs, unpruned = count_costs(
+        model, [*variants, Variant(UNPRUNED)], clip_shape(model.backbone)
+    )
     rows = [(variant.name, cost) for variant, cost in zip(variants, costs, strict=True)]
-    print_table(cost_table(rows, views=views_per_video(config), title=Path(arguments.config).stem))
+    table = cost_table(
+        rows,
+        views=views_per_video(config),
+        title=Path(arguments.config).stem,
+        unpruned_gflops=unpruned.gflops_per_view,
+    )
+    print_table(table)
 
 
 def variants_within(config: Config, arguments: argparse.Namespace) -> list[Variant]:

@@ -9,13 +9,13 @@ import argparse
 import functools
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from optuna import Study
-from torch import Tensor, nn
+from torch import nn
 
 from sta.analysis import solve_budgets
 from sta.checkpoints import load_checkpoint
@@ -32,7 +32,7 @@ from sta.search import (
     SearchClips,
     SearchSpace,
     compare,
-    difference_line,
+    difference_lines,
     gflops_of,
     objective_of,
     open_study,
@@ -96,21 +96,22 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     parts = fingerprint_of(config, model, videos.dataset, [], 'fp32') | videos.fingerprint
     study = open_study(out / 'search.sqlite', parts | typed(arguments, pruner))
     heldout = videos.write(out)
-    print(
-        f'searching on {len(videos.dataset)} videos, comparing on {len(videos.heldout)}', flush=True
-    )
+    print(f'searching on {len(videos.dataset)} videos, comparing on {videos.compared}', flush=True)
     clips = SearchClips.of(videos.dataset)
-    found = searched(arguments, model, study, space, pruner, clips.clips, paper.budget_gflops)
+    found = searched(arguments, model, study, space, pruner, clips, paper.budget_gflops)
     line = said(found, paper.budget_gflops, len(clips.clips))
     facts = {'command': command, 'budget': arguments.budget, 'seed': arguments.seed}
-    write_search(out / 'search.json', found, {**facts, 'left_out': clips.num_broken})
+    facts |= {'left_out': clips.num_broken, 'compared_on': videos.compared}
+    write_search(out / 'search.json', found, facts)
     variants = dict(pruner=pruner, paper=paper.schedule, stages=found.stages, heldout=heldout)
     texts = dict(base=arguments.config, command=command, found=line)
+    texts |= dict(all_searched=not videos.heldout)
     write_config(out / f'{stem}_{name}.py', **texts, overrides=overrides, **variants)
     print(f'written to {out}: {stem}_{name}.py, search.json')
-    result, folder = compare(config, arguments.checkpoint, out, **variants)
+    result, folder = compare(config, arguments.checkpoint, out, videos=videos, **variants)
     print_accuracy_table(result)
-    print(difference_line(result))
+    for line in difference_lines(result, videos):
+        print(line)
     files = dict(config=arguments.config, checkpoint=arguments.checkpoint)
     write_results(result, folder, command=command, **files)
     print(f'written to {folder}')
@@ -122,7 +123,7 @@ def searched(
     study: Study,
     space: SearchSpace,
     pruner: Mapping[str, Any],
-    clips: Sequence[Tensor],
+    clips: SearchClips,
     budget_gflops: float,
 ) -> Found:
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
@@ -130,7 +131,9 @@ def searched(
         study,
         space,
         gflops_of(model, pruner, clip_shape(model.backbone)),
-        objective_of(model, pruner, clips, batch_size=arguments.batch_size),
+        objective_of(
+            model, pruner, clips.clips, batch_size=arguments.batch_size, names=clips.names
+        ),
         budget=budget_gflops,
         num_trials=arguments.trials,
         seed=arguments.seed,

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from sta.engine.command_line import run_command
+from sta.engine.scoring import ON_NONFINITE
 from sta.sweeps.checks import plan
 from sta.sweeps.manifest import facts_of
 from sta.sweeps.plan import EXECUTORS
@@ -34,6 +35,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     test.add_argument('--budget', nargs='+', metavar='SHARE')
     test.add_argument('--seeds', type=int, metavar='N')
     test.add_argument('--amp', choices=('bf16', 'fp16'))
+    test.add_argument('--on-nonfinite', choices=ON_NONFINITE)
     test.add_argument('--max-videos', type=int, metavar='N')
     test.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
     jobs = parser.add_argument_group('jobs')

@@ -23,6 +23,7 @@ from sta.engine.calibration import changes_of_clips
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.run_folder import RunFolder, choose_folder
+from sta.engine.scoring import ON_NONFINITE
 from sta.engine.session import build_test_runner, say
 from sta.engine.shard import WHOLE, parse_shard
 from sta.report import print_accuracy_table, write_results
@@ -95,6 +96,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
     parser.add_argument(
+        '--on-nonfinite',
+        choices=ON_NONFINITE,
+        help='a video whose scores are NaN or infinite stops the run, or counts as wrong under '
+        'that variant, which the table says; default: test_cfg of the config, else error',
+    )
+    parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
     parser.add_argument(
@@ -136,6 +143,8 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         config.test_cfg.pruners = with_seeds(config.test_cfg.get('pruners', []), arguments.seeds)
     if arguments.amp:
         config.test_cfg.precision = arguments.amp
+    if arguments.on_nonfinite:
+        config.test_cfg.on_nonfinite = arguments.on_nonfinite
     if arguments.max_videos is not None:
         config.test_dataloader.dataset.max_videos = arguments.max_videos
     shard = WHOLE if arguments.shard is None else parse_shard(arguments.shard)
@@ -160,7 +169,8 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
         return
     print_accuracy_table(result)
     folder = runner.test_loop.folder
-    if folder.state == 'finished' and not arguments.retry_broken:
+    is_same = result.resumed == result.num_listed and not arguments.retry_broken
+    if folder.state == 'finished' and is_same:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
     annotations = config.test_dataloader.dataset.get('ann_file')

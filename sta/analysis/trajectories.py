@@ -27,8 +27,13 @@ def trajectory_sum(keys: Tensor, frames: Tensor, num_frames: int) -> Tensor:
         one. A frame without tokens adds 0, there is nothing to be like; where the last frame
         itself has lost all tokens the answer is NaN.
 
+    Raises:
+        FloatingPointError: keys are NaN or infinite.
+
     Source: Eq. 6.
     """
+    if not keys.isfinite().all():
+        raise FloatingPointError('keys of a trajectory sum are not finite (NaN or infinity)')
     unit = F.normalize(keys.float(), dim=-1)
     similarity = unit @ unit.transpose(1, 2)
     is_last = frames == num_frames - 1

@@ -24,6 +24,7 @@ USER_ERRORS = (
     CheckpointError,
     ConfigError,
     DataError,
+    FloatingPointError,  # a model gives NaN or infinity: NotFiniteError, trajectory sums
     HostError,
     LaunchError,
     PrunerError,

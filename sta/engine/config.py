@@ -96,7 +96,7 @@ def _neighbours(path: str) -> str:
 def _refuse_misspelt(config: Config, path: str) -> None:
     """mmengine takes any top-level key in silence: refuse the ones that look like a known one."""
     for key in config:
-        if key in ('schedules', 'pruners', 'precision', 'max_views_per_forward'):
+        if key in ('schedules', 'pruners', 'precision', 'max_views_per_forward', 'on_nonfinite'):
             raise ConfigError(f'config {path}: {key!r} belongs into test_cfg, here nobody reads it')
         close = difflib.get_close_matches(key, KNOWN_KEYS, n=1, cutoff=0.85)
         if close and key not in KNOWN_KEYS:

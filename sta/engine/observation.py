@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +11,11 @@ from scipy.special import logsumexp
 
 from sta.analysis.fidelity import Observed, observe
 from sta.datasets.errors import DataError
+from sta.evaluation import all_finite
 
 from .batches import load_batches, plan_batches
 from .progress import EvaluationProgress
+from .scoring import NotFiniteError, not_finite_text
 
 
 class Observations(NamedTuple):
@@ -42,6 +45,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
 
     Raises:
         DataError: not one video can be used.
+        NotFiniteError: features or logits are NaN or infinite, which have no cosine.
         ScheduleError: a variant does not fit the model or the clips.
     """
     loop = runner.test_loop
@@ -57,6 +61,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
             data = model.data_preprocessor(batch.data, training=False)
             labels += [int(sample.gt_label.item()) for sample in data['data_samples']]
             parts.append(_by_video(data['inputs'], model, loop, still))
+            _check_finite(parts[-1], [sample.filename for sample in data['data_samples']], loop)
     if not parts:
         raise DataError(f'none of the {len(loader.dataset)} videos can be used')
     features, logs, kept = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
@@ -77,6 +82,17 @@ def _by_video(inputs: torch.Tensor, model: Any, loop: Any, still: float) -> tupl
         for name in Observed._fields
     )
     return features, logsumexp(logs, axis=2, b=1.0 / views), _mean_over_views(kept)
+
+
+def _check_finite(part: tuple[np.ndarray, ...], names: Sequence[str], loop: Any) -> None:
+    features, logs, _ = part
+    finite = all_finite(features).all(-1) & all_finite(logs)
+    if not finite.all():
+        place = int(np.flatnonzero(~finite.all(0))[0])
+        failed = [
+            v.name for v, good in zip(loop.variants, finite[:, place], strict=True) if not good
+        ]
+        raise NotFiniteError(f'{names[place]}: {not_finite_text(failed, "fp32")}')
 
 
 def _mean_over_views(kept: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.pruning import Variant
 
 from .batches import load_batches
-from .scoring import Scorer
+from .scoring import NotFiniteError, Scorer, check_on_nonfinite, not_finite_text
 from .session import explained
 
 
@@ -69,15 +69,18 @@ def predict(
     """Score videos with the views of a config's test pipeline, in their order.
 
     Args:
-        config: with test_dataloader and test_cfg.
+        config: with test_dataloader and test_cfg. Under ``on_nonfinite='wrong'`` a video whose
+            scores are not finite under a variant is given back as a broken one.
         model: of the config, with weights, in evaluation mode.
         files: the videos.
         variants: pruner and schedule each.
 
     Raises:
         ConfigError, DataError: the pipeline cannot be built.
+        NotFiniteError: scores are NaN or infinite, under ``on_nonfinite='error'``.
         ScheduleError, VariantError: the views do not suit the schedules or the model.
     """
+    check_on_nonfinite(config.test_cfg.get('on_nonfinite', 'error'))
     scorer = Scorer(
         model,
         variants,
@@ -95,8 +98,17 @@ def predict(
             inputs = model.data_preprocessor(batch.data, training=False)['inputs']
         if number == 0:
             scorer.count(tuple(inputs.shape[2:]))
-        scored = scorer.score(inputs)
-        yield Prediction(legible(files[number]), scored.scores[0].numpy())
+        name, scored = legible(files[number]), scorer.score(inputs)
+        failed = [v.name for v, good in zip(variants, scored.finite[0], strict=True) if not good]
+        if not failed:
+            yield Prediction(name, scored.scores[0].numpy())
+            continue
+        said = not_finite_text(failed, scorer.precision)
+        if config.test_cfg.get('on_nonfinite') != 'wrong':
+            raise NotFiniteError(
+                f'{name}: {said}; --cfg-options test_cfg.on_nonfinite=wrong leaves such videos out'
+            )
+        yield BrokenVideo(number, name, 0, said)
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,26 +18,60 @@ from sta.evaluation import Cost
 from sta.models.prunable import drops_at_input
 from sta.pruning import ScheduleError, Variant
 
-from .variants import VariantError
+from .variants import UNPRUNED, VariantError
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+# What becomes of a video whose scores are NaN or infinite: the run stops, or it counts as wrong.
+ON_NONFINITE = ('error', 'wrong')
 
 
 class MemoryShortError(RuntimeError):
     """Not even one view fits into memory."""
 
 
+class NotFiniteError(FloatingPointError):
+    """A model gives NaN or infinity; the message names the video, the variants, the precision."""
+
+
+def not_finite_text(variants: Sequence[str], precision: str) -> str:
+    """What is wrong with the scores of a video, and what it most often comes from."""
+    remedy = {
+        'fp16': 'float16 ends at 65504: take bf16 or fp32',
+        'bf16': 'do they stay finite in fp32, and do the weights belong to this config?',
+    }.get(precision, 'do the weights belong to this config?')
+    return (
+        f'scores under {", ".join(variants)} in {precision} are not finite (NaN or infinity in the '
+        f'logits; {remedy})'
+    )
+
+
+def check_on_nonfinite(value: Any) -> str:
+    """The setting ``test_cfg.on_nonfinite``, where it is one.
+
+    Raises:
+        VariantError: it is none of ON_NONFINITE.
+    """
+    if value not in ON_NONFINITE:
+        raise VariantError(
+            f'test_cfg.on_nonfinite must be one of {list(ON_NONFINITE)}, got {value!r}'
+        )
+    return value
+
+
 class Scored(NamedTuple):
     """A batch of videos under every variant.
 
     Attributes:
-        scores: (videos, variants, classes) float32 on the CPU.
+        scores: (videos, variants, classes) float32 on the CPU; NaN throughout where any logit of a
+            video's views is not finite.
+        finite: (videos, variants) bool, where all of them are.
         seconds: (variants,) float64 of model time.
         costs: (videos, variants, 2) float64, tokens and GFLOPs per view, mean over a video's views;
             NaN for variants whose cost does not depend on the clip, None where that is all of them.
     """
 
     scores: Tensor
+    finite: np.ndarray
     seconds: np.ndarray
     costs: np.ndarray | None
 
@@ -56,6 +90,7 @@ class Scorer:
         VariantError: a number of views below 1.
 
     Attributes:
+        precision: as given.
         at_input: of every variant whether it drops at the input, as much as the clip lets it.
     """
 
@@ -74,8 +109,10 @@ class Scorer:
         self.model = model
         self.variants = variants
         self.max_views_per_forward = max_views_per_forward
+        self.precision = precision
         self._dtype = PRECISIONS[precision]
         self._costs: dict[tuple[int, ...], list[Cost]] = {}
+        self._unpruned: dict[tuple[int, ...], float] = {}
         self._gflops: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
         self.at_input = [self._drops_at_input(variant) for variant in variants]
 
@@ -96,6 +133,14 @@ class Scorer:
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
+
+    def count_unpruned(self, clip_shape: tuple[int, ...]) -> float:
+        """GFLOPs of a view (3, T, H, W) without pruning, whether or not that is evaluated."""
+        if clip_shape not in self._unpruned:
+            own = (cost for cost in self.count(clip_shape) if cost.drops_nothing)
+            found = next(own, None) or count_costs(self.model, [Variant(UNPRUNED)], clip_shape)[0]
+            self._unpruned[clip_shape] = found.gflops_per_view
+        return self._unpruned[clip_shape]
 
     def _counted(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         variants = [
@@ -119,7 +164,7 @@ class Scorer:
         """
         videos, views = inputs.shape[:2]
         flat = inputs.flatten(0, 1)
-        scores, seconds = [], []
+        scores, finite, seconds = [], [], []
         for variant in self.variants:
             _synchronise(flat)
             start = time.perf_counter()
@@ -127,9 +172,12 @@ class Scorer:
                 logits = self._logits(flat)
             _synchronise(flat)
             seconds.append(time.perf_counter() - start)
+            # A logit of minus infinity leaves no trace in the softmax.
+            finite.append(logits.isfinite().all(-1).unflatten(0, (videos, views)).all(1))
             scores.append(logits.softmax(-1).unflatten(0, (videos, views)).mean(1))
-        stacked = torch.stack(scores, dim=1).cpu()
-        return Scored(stacked, np.array(seconds), self._costs_of(flat, videos))
+        stacked, sound = torch.stack(scores, dim=1).cpu(), torch.stack(finite, dim=1).cpu()
+        stacked[~sound] = float('nan')
+        return Scored(stacked, sound.numpy(), np.array(seconds), self._costs_of(flat, videos))
 
     def _drops_at_input(self, variant: Variant) -> bool:
         with self.model.backbone.using(variant):

@@ -25,6 +25,7 @@ from sta.registry import PrunerError
 from .config import ConfigError, reason_of
 from .fingerprint import fingerprint_of
 from .run_folder import SCORES, RunFolder
+from .scoring import check_on_nonfinite
 from .shard import WHOLE, Shard
 from .variants import VariantError, expand_variants
 
@@ -105,6 +106,7 @@ def build_test_runner(
         CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, StoreError,
         VariantError.
     """
+    check_on_nonfinite((config.get('test_cfg') or {}).get('on_nonfinite', 'error'))
     model = build_model(config)
     if checkpoint is not None:
         say(load_checkpoint(model, checkpoint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import locale
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from sta.datasets.annotations import legible
 from sta.datasets.repeated_augmentation import COLLATE
 
 from .config import ConfigError
+from .scoring import NotFiniteError
 from .session import build_model, check_labels, check_videos, explained, say
 
 
@@ -34,6 +36,8 @@ def build_train_runner(config: Config) -> Runner:
         ConfigError: a part is missing or cannot be built, or the work dir holds an older run.
         CheckpointError: what training starts from cannot be read or does not fit.
         DataError: the training list or its videos are not there.
+
+    The runner's ``train`` raises NotFiniteError where loss, weights or scores are NaN or infinite.
     """
     needed = ('train_cfg', 'train_dataloader', 'optim_wrapper')
     missing = [part for part in needed if part not in config]
@@ -69,6 +73,7 @@ def build_train_runner(config: Config) -> Runner:
         runner = Runner.from_cfg(config)
         if start is not None:
             runner.register_hook(_StartFrom(start))
+        runner.register_hook(_FiniteTraining(), priority='VERY_HIGH')
         runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
         runner.build_train_loop(copy.deepcopy(config.train_cfg))
     return runner
@@ -93,6 +98,57 @@ class _StartFrom(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.load(getattr(runner.model, 'module', runner.model))
+
+
+class _FiniteTraining(Hook):
+    """Ends a training that has run into NaN or infinity; mmengine goes on, and saves what is left.
+
+    The loss is looked at after every iteration, where mmengine reads it for its log anyway; scores
+    of a validation, and weights before they are saved: those of the last step meet no loss more.
+    """
+
+    def __init__(self) -> None:
+        self.iteration = 0
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        self.iteration = runner.iter + 1
+        losses = {
+            k: torch.as_tensor(value).item() for k, value in (outputs or {}).items() if 'loss' in k
+        }
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise NotFiniteError(f'{name} is {value} in {self._where(runner)}')
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        for sample in outputs or ():
+            scores = getattr(sample, 'pred_score', None)
+            if scores is not None and not scores.isfinite().all():
+                name = getattr(sample, 'filename', f'batch {batch_idx + 1}')
+                raise NotFiniteError(
+                    f'{name}: scores in validation are not finite after {self._where(runner)}'
+                )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        for name, weight in checkpoint['state_dict'].items():
+            if torch.is_tensor(weight) and not weight.isfinite().all():
+                raise NotFiniteError(
+                    f'{name} holds NaN or infinity and is not saved, after {self._where(runner)}'
+                )
+
+    def _where(self, runner: Runner) -> str:
+        """When it was, in which precision, and what may help."""
+        wrapper = type(runner.optim_wrapper).__name__
+        names = {'AmpOptimWrapper': 'fp16', 'BFloat16OptimWrapper': 'bf16'}
+        precision = names.get(wrapper, 'fp32')
+        other = '--amp bf16 or none, ' if precision == 'fp16' else ''
+        return (
+            f'iteration {self.iteration} ({precision}): {other}a lower learning rate or clip_grad '
+            f'may help; earlier checkpoints are in {runner.work_dir}'
+        )
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

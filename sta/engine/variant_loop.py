@@ -25,7 +25,13 @@ from sta.evaluation import (
 from .batches import Batch, load_batches, plan_batches
 from .progress import EvaluationProgress
 from .run_folder import RunFolder
-from .scoring import PRECISIONS, Scorer
+from .scoring import (
+    PRECISIONS,
+    NotFiniteError,
+    Scorer,
+    check_on_nonfinite,
+    not_finite_text,
+)
 from .shard import WHOLE
 from .variants import expand_variants
 
@@ -59,6 +65,8 @@ class VariantTestLoop(BaseLoop):
         pruners: how to choose, settings of registered pruners.
         precision: 'fp32', 'bf16' or 'fp16' (autocast).
         max_views_per_forward: views in one forward pass at most; halved when memory is short.
+        on_nonfinite: a video whose scores are NaN or infinite under a variant stops the run
+            ('error'), or counts as wrong for that variant ('wrong').
         evaluator: not used; mmengine passes it to every test loop.
 
     Attributes:
@@ -76,6 +84,7 @@ class VariantTestLoop(BaseLoop):
         pruners: Sequence[Mapping[str, Any]],
         precision: str = 'fp32',
         max_views_per_forward: int = 16,
+        on_nonfinite: str = 'error',
         evaluator: Any = None,
     ) -> None:
         super().__init__(runner, dataloader)
@@ -88,6 +97,7 @@ class VariantTestLoop(BaseLoop):
         self.variants = expand_variants(schedules, pruners)
         self.precision = precision
         self.max_views_per_forward = max_views_per_forward
+        self.on_nonfinite = check_on_nonfinite(on_nonfinite)
         self.folder: RunFolder | None = None
         self.store: ScoreStore | None = None
         self.retry_broken = False
@@ -98,6 +108,7 @@ class VariantTestLoop(BaseLoop):
 
         Raises:
             DataError: not one video can be used.
+            NotFiniteError: scores are NaN or infinite; those of the batches before are stored.
         """
         self.runner.call_hook('before_test')
         model = self.runner.model
@@ -127,10 +138,17 @@ class VariantTestLoop(BaseLoop):
         if dist.is_initialized():
             # Nobody writes before everybody has read: all must see the same.
             dist.barrier()
-        if self.retry_broken:
-            sound = {p: video for p, video in stored.videos.items() if video.scores is not None}
-            return stored._replace(videos=sound)
+        if again := {p for p, video in stored.videos.items() if not self._is_good(video)}:
+            left = {p: video for p, video in stored.videos.items() if p not in again}
+            return stored._replace(videos=left)
         return stored
+
+    def _is_good(self, video: StoredVideo) -> bool:
+        """Whether what is stored of a video still counts, or the video is scored again."""
+        if video.scores is None:
+            return not self.retry_broken
+        # Older versions stored scores that are not finite as if good; what counts as wrong says so.
+        return video.is_finite or (self.on_nonfinite == 'wrong' and bool(video.reason))
 
     def _own_batches(self, before: Stored) -> list[range]:
         batches = plan_batches(
@@ -180,10 +198,29 @@ class VariantTestLoop(BaseLoop):
                 int(sample.gt_label.item()),
                 scored.scores[i].numpy(),
                 sample.decoder,
-                costs=None if scored.costs is None else scored.costs[i],
+                self._judged(sample.filename, scored.finite[i]),
+                None if scored.costs is None else scored.costs[i],
             )
         views = inputs.shape[1]
         return LocalPart(videos, scored.seconds, inputs.shape[0] * views, clip_shape, views)
+
+    def _judged(self, name: str, finite: np.ndarray) -> str:
+        """What is stored of scores that are not finite; '' where all are.
+
+        Raises:
+            NotFiniteError: they stop the run.
+        """
+        failed = [v.name for v, good in zip(self.variants, finite, strict=True) if not good]
+        if not failed:
+            return ''
+        if self.on_nonfinite == 'error':
+            going_on = '; what was scored before is stored, the same command goes on from there'
+            raise NotFiniteError(
+                f'{name}: {not_finite_text(failed, self.precision)}; '
+                f"test_cfg.on_nonfinite='wrong' (--on-nonfinite wrong) goes on and counts such "
+                f'videos as wrong{going_on if self.store is not None else ""}'
+            )
+        return f'scores not finite, counted as wrong: {", ".join(failed)}'
 
     def _result(
         self, scorer: Scorer, before: Stored, new: LocalPart, wall_s: float, wait_share: float
@@ -214,6 +251,7 @@ class VariantTestLoop(BaseLoop):
             precision=self.precision,
             hardware=describe_hardware(),
             class_list=getattr(self.dataloader.dataset, 'classes', None),
+            unpruned_gflops=scorer.count_unpruned(clip_shape),
         )
 
 

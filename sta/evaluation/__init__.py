@@ -1,13 +1,19 @@
 """Scores kept per video, accuracy, and what is computed from them."""
 
-from .accuracy import standard_error, top_k_correct
+from .accuracy import all_finite, standard_error, top_k_correct
 from .assembly import assemble
 from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes, top1_by_class
 from .conditions import Conditions, read_conditions
 from .confusion import Confusion, confusions_by_growth
 from .fidelity import Fidelity, fidelities
-from .paired import PairedChange, bootstrap_interval, mcnemar_p, paired_change
-from .results import Cost, EvaluationResult, LeftOut, VariantResult
+from .paired import (
+    FEWEST_VIDEOS,
+    PairedChange,
+    bootstrap_interval,
+    mcnemar_p,
+    paired_change,
+)
+from .results import Cost, EvaluationResult, LeftOut, NotFinite, VariantResult
 from .store import STORE_FORMAT, ScoreStore
 from .stored import (
     Stored,
@@ -28,8 +34,10 @@ __all__ = [
     'Confusion',
     'Cost',
     'EvaluationResult',
+    'FEWEST_VIDEOS',
     'Fidelity',
     'LeftOut',
+    'NotFinite',
     'PairedChange',
     'SIGNIFICANT',
     'STORE_FORMAT',
@@ -39,6 +47,7 @@ __all__ = [
     'StoredVideo',
     'SummaryRow',
     'VariantResult',
+    'all_finite',
     'assemble',
     'bootstrap_interval',
     'compare_classes',

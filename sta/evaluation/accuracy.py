@@ -8,7 +8,8 @@ import numpy as np
 def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether each video's label is among its k highest scores.
 
-    Equal scores are ranked by class index, so that the answer never depends on a sort's whim.
+    Equal scores are ranked by class index, so that the answer never depends on a sort's whim. A
+    video with a NaN or an infinity among its scores is wrong whatever k is.
 
     Args:
         scores: (videos, classes).
@@ -19,13 +20,27 @@ def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
         (videos,) bool.
     """
     own = scores[np.arange(len(labels)), labels][:, None]
-    tied_behind = (scores == own) & (np.arange(scores.shape[1]) >= labels[:, None])
-    # Counting what is not behind, rather than what is ahead, makes NaN scores wrong, not right.
-    return (~((scores < own) | tied_behind)).sum(1) < k
+    ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < labels[:, None]))
+    return all_finite(scores) & (ahead.sum(1) < k)
+
+
+def all_finite(scores: np.ndarray) -> np.ndarray:
+    """Whether all scores of a video are numbers: neither NaN nor infinite.
+
+    Args:
+        scores: (..., classes).
+
+    Returns:
+        (...) bool.
+    """
+    return np.isfinite(scores).all(-1)
 
 
 def standard_error(percent: np.ndarray | float, num_videos: int) -> np.ndarray:
     """Binomial standard error of one accuracy, all in per cent: the chance in drawing the videos.
+
+    It is 0 where all or none are right, which few videos do not show, and means nothing of fewer
+    than FEWEST_VIDEOS: see :func:`sta.report.columns.unpaired`.
 
     Args:
         percent: accuracies.

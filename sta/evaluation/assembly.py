@@ -10,9 +10,10 @@ import numpy as np
 
 from sta.datasets.errors import DataError
 
+from .accuracy import all_finite
 from .conditions import Conditions
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
-from .stored import Stored, StoredVideo
+from .stored import Stored, StoredVideo, StoreError
 
 
 def assemble(
@@ -33,6 +34,7 @@ def assemble(
 
     Raises:
         DataError: not one video can be used.
+        StoreError: a video has scores that are not finite, and nobody said that it counts as wrong.
     """
     videos = [stored.videos[place] for place in sorted(stored.videos)]
     sound = [video for video in videos if video.scores is not None]
@@ -44,6 +46,7 @@ def assemble(
             if broken
             else 'no video was evaluated yet'
         )
+    check_finite(sound, conditions)
     scores = np.stack([video.scores for video in sound])
     costs = averaged_costs(conditions.costs, sound)
     clips_per_s = stored.clips / stored.model_s
@@ -64,7 +67,26 @@ def assemble(
         class_list=conditions.class_list,
         resumed=resumed,
         part=part,
+        unpruned_gflops=conditions.unpruned_gflops,
     )
+
+
+def check_finite(videos: Sequence[StoredVideo], conditions: Conditions) -> None:
+    """Refuse what versions stored that did not look; what counts as wrong on purpose says so.
+
+    Raises:
+        StoreError: names the first video, the variants and the precision.
+    """
+    failed = [video for video in videos if not video.reason and not video.is_finite]
+    if failed:
+        finite = all_finite(failed[0].scores)
+        names = [v.name for v, good in zip(conditions.variants, finite, strict=True) if not good]
+        raise StoreError(
+            f'stored scores of {failed[0].name} under {", ".join(names)} in '
+            f'{conditions.precision} are not finite'
+            + (f', and those of {len(failed) - 1} more videos' if len(failed) > 1 else '')
+            + '; an older version stored them: evaluate them again with tools/test.py'
+        )
 
 
 def averaged_costs(costs: Sequence[Cost], videos: Sequence[StoredVideo]) -> list[Cost]:

@@ -24,6 +24,7 @@ class Conditions:
         precision: 'fp32', 'bf16' or 'fp16'.
         hardware: in words.
         class_list: where the names of the classes stand; None if nowhere.
+        unpruned_gflops: of one view without pruning; None where an older version did not count.
     """
 
     variants: tuple[Variant, ...]
@@ -31,6 +32,7 @@ class Conditions:
     precision: str
     hardware: str
     class_list: str | None
+    unpruned_gflops: float | None = None
 
     def as_text(self) -> str:
         """JSON, from which :func:`read_conditions` makes them again."""
@@ -50,10 +52,11 @@ def read_conditions(texts: Sequence[str]) -> Conditions:
     if not found:
         raise StoreError('stored scores do not say what they are of: made by an older version?')
     names = list(dict.fromkeys(one.hardware for one in found))
-    first, *others = (dataclasses.replace(one, hardware='') for one in found)
+    first, *others = (dataclasses.replace(one, hardware='', unpruned_gflops=None) for one in found)
     if any(other != first for other in others):
         raise StoreError('stored scores are of other variants than each other')
-    return dataclasses.replace(first, hardware=', '.join(names))
+    whole = next((o.unpruned_gflops for o in found if o.unpruned_gflops is not None), None)
+    return dataclasses.replace(first, hardware=', '.join(names), unpruned_gflops=whole)
 
 
 def _parse(found: dict[str, Any]) -> Conditions:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .accuracy import all_finite
+
 NO_CLASS = -1  # predicted where scores are not numbers
 
 
@@ -37,9 +39,9 @@ def predicted_classes(scores: np.ndarray) -> np.ndarray:
         scores: (videos, classes).
 
     Returns:
-        (videos,) int64; NO_CLASS for a video with a NaN, which no class is the highest of.
+        (videos,) int64; NO_CLASS for a video with scores that are not finite.
     """
-    return np.where(np.isnan(scores).any(1), NO_CLASS, scores.argmax(1))
+    return np.where(all_finite(scores), scores.argmax(1), NO_CLASS)
 
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

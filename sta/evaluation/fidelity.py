@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # whose parts are imported when first used
 
+from .paired import FEWEST_VIDEOS
+
 RESAMPLES = 5_000
 
 
@@ -92,13 +94,13 @@ def fidelities(
 
 
 def mean_interval(values: np.ndarray, *, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean over videos; NaN for fewer than two.
+    """95 % percentile bootstrap interval of a mean over videos; NaN for fewer than FEWEST_VIDEOS.
 
     Args:
         values: (videos,).
         seed: of the resampling.
     """
-    if len(values) < 2:
+    if len(values) < FEWEST_VIDEOS:
         return float('nan'), float('nan')
     interval = scipy.stats.bootstrap(
         (values,),

@@ -13,6 +13,9 @@ import scipy  # whose parts are imported when first used
 
 RESAMPLES = 20_000
 LEVEL = 0.95
+# Of fewer the interval is the least and the greatest difference whatever they are: n of n resampled
+# videos are the same one with probability n^-n, which falls below 2.5 % from four on.
+FEWEST_VIDEOS = 4
 
 
 class PairedChange(NamedTuple):
@@ -20,14 +23,15 @@ class PairedChange(NamedTuple):
 
     Attributes:
         points: mean change.
-        low: lower end of the 95 % bootstrap interval.
-        high: upper end.
-        p_value: exact McNemar test, two-sided; None for a mean over seeds, which it does not fit.
+        low: lower end of the 95 % bootstrap interval; None for fewer than FEWEST_VIDEOS.
+        high: upper end; None likewise.
+        p_value: exact McNemar test, two-sided; None likewise, and for a mean over seeds, which it
+            does not fit.
     """
 
     points: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float | None
 
 
@@ -44,11 +48,13 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> PairedChange:
     """
     draws = np.atleast_2d(after)
     differences = draws.sum(0) - len(draws) * before.astype(np.int64)
+    scale = 100.0 / len(draws)
+    if 0 < len(differences) < FEWEST_VIDEOS:
+        return PairedChange(scale * differences.mean(), None, None, None)
     low, high = bootstrap_interval(differences)
     p_value = None
     if len(draws) == 1:
         p_value = mcnemar_p(int((differences < 0).sum()), int((differences > 0).sum()))
-    scale = 100.0 / len(draws)
     return PairedChange(scale * differences.mean(), scale * low, scale * high, p_value)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from sta.pruning import Variant
 
+from .accuracy import all_finite
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -47,7 +49,8 @@ class VariantResult:
     Attributes:
         variant: pruner and schedule.
         cost: what it costs.
-        scores: (videos, classes) float32, softmax averaged over a video's views.
+        scores: (videos, classes) float32, softmax averaged over a video's views; NaN where they are
+            not finite and count as wrong.
         clips_per_s: views per second of the model alone, decoding apart; per process.
     """
 
@@ -55,6 +58,11 @@ class VariantResult:
     cost: Cost
     scores: np.ndarray
     clips_per_s: float
+
+    @property
+    def not_finite(self) -> np.ndarray:
+        """Whose scores are not finite and count as wrong, (videos,) bool."""
+        return ~all_finite(self.scores)
 
 
 class LeftOut(NamedTuple):
@@ -69,6 +77,20 @@ class LeftOut(NamedTuple):
     name: str
     label: int
     reason: str
+
+
+class NotFinite(NamedTuple):
+    """A video whose scores are NaN or infinite under some variants, for which it counts as wrong.
+
+    Attributes:
+        name: its path.
+        label: class.
+        variants: names of those.
+    """
+
+    name: str
+    label: int
+    variants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,8 @@ class EvaluationResult:
         class_list: where the names of the classes stand, see read_class_names; None if nowhere.
         resumed: videos that an earlier session had finished; ``wall_s`` is of the others.
         part: what part of the list, or of a sweep, this is, in words; '' for all of it.
+        unpruned_gflops: what one view costs without pruning, counted whether or not that was
+            evaluated; None where nobody counted.
     """
 
     variants: tuple[VariantResult, ...]
@@ -104,8 +128,22 @@ class EvaluationResult:
     class_list: str | None = None
     resumed: int = 0
     part: str = ''
+    unpruned_gflops: float | None = None
 
     @property
     def num_listed(self) -> int:
         """Videos of the list, evaluated or not."""
         return len(self.labels) + len(self.left_out)
+
+    @property
+    def not_finite(self) -> tuple[NotFinite, ...]:
+        """Videos whose scores are not finite under any variant, in the order of the list."""
+        failed = np.stack([found.not_finite for found in self.variants])
+        return tuple(
+            NotFinite(
+                self.names[place],
+                int(self.labels[place]),
+                tuple(v.variant.name for v, wrong in zip(self.variants, failed[:, place]) if wrong),
+            )
+            for place in np.flatnonzero(failed.any(0))
+        )

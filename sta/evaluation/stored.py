@@ -27,7 +27,8 @@ class StoredVideo(NamedTuple):
         label: class.
         scores: (variants, classes) float32; None where it could not be decoded.
         decoder: what decoded it.
-        reason: why it could not be decoded; '' where it could.
+        reason: why it could not be decoded, or that scores which are not finite count as wrong; ''
+            where all is well.
         costs: (variants, 2) float64, tokens and GFLOPs per view, mean over the video's views; NaN
             for variants whose cost does not depend on the clip, None where that is all of them.
     """
@@ -38,6 +39,11 @@ class StoredVideo(NamedTuple):
     decoder: str = ''
     reason: str = ''
     costs: np.ndarray | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it has no score that is NaN or infinite; one without scores has none."""
+        return self.scores is None or bool(np.isfinite(self.scores).all())
 
 
 class Stored(NamedTuple):

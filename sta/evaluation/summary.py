@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .accuracy import top_k_correct
-from .paired import PairedChange, paired_change
+from .paired import FEWEST_VIDEOS, PairedChange, paired_change
 from .results import EvaluationResult, VariantResult
 
 
@@ -37,6 +37,10 @@ class SummaryRow:
         averages: names of the rows this one is the mean of, a draw each; empty for one variant.
         top1_spread: standard deviation of top-1 over these, in points.
         cost_is_average: whether tokens and GFLOPs depend on the clips and are means over them.
+        num_videos: behind the accuracy; 0 where an older file does not say. Of fewer than
+            FEWEST_VIDEOS intervals, p and spread are None.
+        not_finite: how many of these have scores that are not finite, and count as wrong; in a mean
+            over seeds under any of the draws.
     """
 
     name: str
@@ -57,25 +61,32 @@ class SummaryRow:
     averages: tuple[str, ...] = ()
     top1_spread: float | None = None
     cost_is_average: bool = False
+    num_videos: int = 0
+    not_finite: int = 0
 
 
 def summarise(result: EvaluationResult) -> list[SummaryRow]:
     """One row per variant, and before those that differ in nothing but the seed their mean.
 
-    Changes are against the variant that drops nothing, if it was run.
+    Changes are against the variant that drops nothing, if it was run; savings are against its cost
+    in any case, since that needs no data.
     """
     correct = [top_k_correct(v.scores, result.labels, 1) for v in result.variants]
     full = next((i for i, v in enumerate(result.variants) if v.cost.drops_nothing), None)
     changes: list[PairedChange | None] = [None] * len(correct)
     if full is not None:
         changes = [paired_change(correct[full], own) for own in correct]
-    whole = None if full is None else result.variants[full].cost.gflops_per_view
+    whole = result.unpruned_gflops
+    if full is not None:
+        whole = result.variants[full].cost.gflops_per_view
     rows = [_row(result, v, correct[i], changes[i], whole) for i, v in enumerate(result.variants)]
     summary = list(rows)
     for places in _same_but_for_the_seed(result.variants):
         draws = np.stack([correct[i] for i in places])
         change = None if full is None else paired_change(correct[full], draws)
         mean = _mean_row([rows[i] for i in places], change)
+        failed = np.any([result.variants[i].not_finite for i in places], axis=0)
+        mean = dataclasses.replace(mean, not_finite=int(failed.sum()))
         summary.insert(summary.index(rows[places[0]]), mean)
     return summary
 
@@ -107,6 +118,8 @@ def _row(
         clips_per_s=found.clips_per_s,
         label=found.variant.label,
         cost_is_average=found.cost.is_average,
+        num_videos=len(correct),
+        not_finite=int(found.not_finite.sum()),
         **_change_fields(change),
     )
 
@@ -121,7 +134,7 @@ def _mean_row(rows: Sequence[SummaryRow], change: PairedChange | None) -> Summar
         top5_percent=float(np.mean([row.top5_percent for row in rows])),
         clips_per_s=float(np.mean([row.clips_per_s for row in rows])),
         averages=tuple(row.name for row in rows),
-        top1_spread=float(np.std(top1, ddof=1)),
+        top1_spread=float(np.std(top1, ddof=1)) if first.num_videos >= FEWEST_VIDEOS else None,
         **_change_fields(change),
     )
 

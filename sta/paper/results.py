@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sta.report.columns import probabilities, unpaired_on_k400
+from sta.evaluation import SummaryRow
+from sta.report.columns import TOO_FEW, has_too_few, probabilities, unpaired_on_k400
 
 from .experiment import COSTS, Column, Experiment, Row, Table
 from .findings import Filled, Findings
@@ -94,15 +95,11 @@ class FilledTable:
         """Intervals and p-values of the changes in top-1, where the evaluation gives them."""
         lines: dict[Experiment, str] = {}
         for row, column, filled in self.places():
-            low, high, p_value = (getattr(filled.row, name, None) for name in STATISTICS)
-            if low is None or high is None or not filled.row.pruner:
+            found = filled.row
+            if found is None or not found.pruner or not (sure := _how_sure(found)):
                 continue
-            p_text = '' if p_value is None else f', p {_with_sign(*probabilities([p_value]))}'
-            line = (
-                f'{row.label}, {column.heading.removesuffix(" %")}: '
-                f'{filled.row.top1_change:+.2f} [{low:+.2f}, {high:+.2f}]{p_text}'
-            )
-            lines.setdefault(filled.cell.experiment, line)
+            line = f'{row.label}, {column.heading.removesuffix(" %")}: {found.top1_change:+.2f}'
+            lines.setdefault(filled.cell.experiment, f'{line} {sure}')
         return [STATISTICS_NOTE, *lines.values()] if lines else []
 
     def unpaired(self) -> list[str]:
@@ -114,6 +111,15 @@ class FilledTable:
             for _, _, filled in self.places()
         )
         return [unpaired_on_k400()] if any(on_k400) else []
+
+
+def _how_sure(row: SummaryRow) -> str:
+    """Interval and p of a row's change; '' where there is none."""
+    low, high, p_value = (getattr(row, name) for name in STATISTICS)
+    if low is None or high is None:
+        return f'[{TOO_FEW} videos]' if row.top1_change is not None and has_too_few(row) else ''
+    p_text = '' if p_value is None else f', p {_with_sign(*probabilities([p_value]))}'
+    return f'[{low:+.2f}, {high:+.2f}]{p_text}'
 
 
 def _with_sign(text: str) -> str:

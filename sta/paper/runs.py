@@ -84,7 +84,8 @@ def _evaluate(
     runner = build_test_runner(config, checkpoint, choose=choose)
     result = runner.test()
     folder = runner.test_loop.folder
-    if runner.rank == 0 and folder.state != 'finished':
+    is_new = folder.state != 'finished' or result.resumed < result.num_listed
+    if runner.rank == 0 and is_new:
         write_results(
             result,
             folder.path,
@@ -105,7 +106,10 @@ def _conditions(result: EvaluationResult) -> str:
     videos = counted(result.num_listed, 'video')
     if result.left_out:
         videos = f'{len(result.labels)} of {videos}, the others cannot be decoded,'
-    return f'{videos} x {counted(result.views, "view")}, {result.precision} on {result.hardware}'
+    failed = len(result.not_finite)
+    wrong = f', of which {failed} have scores that are not finite and count as wrong' * bool(failed)
+    views = counted(result.views, 'view')
+    return f'{videos} x {views}, {result.precision} on {result.hardware}{wrong}'
 
 
 def run_folder(parent: Path, fingerprint: Mapping[str, str]) -> RunFolder:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sta.analysis.trajectories import trajectory_sum_of
 from sta.datasets.errors import DataError
 from sta.engine.batches import load_batches, plan_batches
+from sta.engine.scoring import NotFiniteError
 from sta.engine.session import build_test_runner, say
 from sta.pruning import Variant
 
@@ -58,6 +59,7 @@ def mean_trajectory_sums(
 
     Raises:
         DataError: not one video can be used.
+        NotFiniteError: keys are NaN or infinite.
     """
     model, loader = runner.model.eval(), runner.test_loop.dataloader
     totals, num_clips = [0.0] * len(variants), 0
@@ -68,7 +70,11 @@ def mean_trajectory_sums(
         clips = inputs.flatten(0, 1)
         num_clips += len(clips)
         for i, variant in enumerate(variants):
-            totals[i] += len(clips) * function(model, clips, variant)
+            try:
+                totals[i] += len(clips) * function(model, clips, variant)
+            except FloatingPointError as error:
+                names = ', '.join(sample.filename for sample in batch.data['data_samples'])
+                raise NotFiniteError(f'{names}: under {variant.name} {error}') from None
     if not num_clips:
         raise DataError(f'none of the {len(loader.dataset)} videos can be used')
     return [total / num_clips for total in totals]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sta.evaluation import EvaluationResult, SummaryRow, standard_error
+from sta.evaluation import FEWEST_VIDEOS, EvaluationResult, SummaryRow, standard_error
 
 UNKNOWN = 'n/a'
+TOO_FEW = 'too few'  # videos for an interval, a standard error or a p
 K400_VIDEOS, K400_TOP1 = 19_881, 85  # of the validation list, and of the paper's ViT-L
 GFLOP_NOTE = '1 GFLOP = 1e9 multiply-accumulates.'
 
@@ -22,11 +23,13 @@ class Column:
         head: header, two lines.
         fields: attribute of SummaryRow, or the two that make an interval.
         render: a column's numbers (or pairs of them) to text, one each.
+        paired: whether it says how sure a change is, which takes FEWEST_VIDEOS.
     """
 
     head: str
     fields: tuple[str, ...]
     render: Callable[[Sequence[Any]], list[str]]
+    paired: bool = False
 
     @property
     def heading(self) -> str:
@@ -34,9 +37,18 @@ class Column:
         return self.head.replace('\n/', '/').replace('\n', ' ').strip()
 
     def cells(self, rows: Sequence[SummaryRow]) -> list[str]:
-        """Text of every row's number; 'n/a' for None, NaN and infinity."""
+        """Text of every row's number; 'n/a' for None, NaN and infinity, or 'too few' videos."""
         numbers = [tuple(getattr(row, field) for field in self.fields) for row in rows]
-        return self.render([n[0] if len(n) == 1 else n for n in numbers])
+        texts = self.render([n[0] if len(n) == 1 else n for n in numbers])
+        return [
+            TOO_FEW if self.paired and row.top1_change is not None and has_too_few(row) else text
+            for row, text in zip(rows, texts, strict=True)
+        ]
+
+
+def has_too_few(row: SummaryRow) -> bool:
+    """Whether a row is of too few videos for an interval; never where nobody says of how many."""
+    return 0 < row.num_videos < FEWEST_VIDEOS
 
 
 def fixed(values: Sequence[float | None], decimals: int, sign: str = '') -> list[str]:
@@ -85,8 +97,8 @@ COLUMNS = (
     Column('top-1\n%', ('top1_percent',), lambda values: fixed(values, 2)),
     Column('top-5\n%', ('top5_percent',), lambda values: fixed(values, 2)),
     Column('top-1\nchange', ('top1_change',), lambda values: fixed(values, 2, '+')),
-    Column('95 %\ninterval', ('top1_change_low', 'top1_change_high'), intervals),
-    Column('\np', ('p_value',), probabilities),
+    Column('95 %\ninterval', ('top1_change_low', 'top1_change_high'), intervals, paired=True),
+    Column('\np', ('p_value',), probabilities, paired=True),
     Column('clips\n/s', ('clips_per_s',), scaled),
 )
 
@@ -100,22 +112,62 @@ def footer(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
     """
     return (
         f'{_videos(result)} x {counted(result.views, "view")}{_part(result)}.{_decoders(result)} '
-        f'{GFLOP_NOTE} '
-        'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
-        f'paired bootstrap and exact McNemar test over the same videos. {_unpaired(result, rows)}'
+        f'{not_finite_note(rows)}{GFLOP_NOTE} {_against(rows)} {unpaired(rows)}'
         f'{_spreads(rows)}{_averages(rows)} clips/s: views per second of the model alone, '
         f'decoding apart. '
         f'{result.precision} on {result.hardware}; {_duration(result)}.'
     )
 
 
-def _unpaired(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
-    """How little one accuracy alone says; of no pruning, or else of the first variant."""
-    row = next((row for row in rows if not row.pruner), rows[0])
-    error = float(standard_error(row.top1_percent, len(result.labels)))
+def not_finite_note(rows: Sequence[SummaryRow]) -> str:
+    """Whose scores are NaN or infinite, of how many videos; '' where none are, else ends in ' '."""
+    failed = [
+        f'{row.name} {row.not_finite} of {counted(row.num_videos, "video")}'
+        for row in rows
+        if row.not_finite
+    ]
+    return f'SCORES NOT FINITE, counted as wrong: {", ".join(failed)}. ' if failed else ''
+
+
+def _against(rows: Sequence[SummaryRow]) -> str:
+    """What savings and changes are against, and how sure a change is."""
+    if all(row.top1_change is None for row in rows):
+        return (
+            'saved: GFLOPs against no pruning, which was counted and not evaluated: with 0 among '
+            'the schedules changes in top-1 are shown, too.'
+        )
+    paired = (
+        f'too few videos, they need {FEWEST_VIDEOS}'
+        if has_too_few(rows[0])
+        else 'paired bootstrap and exact McNemar test over the same videos'
+    )
     return (
-        f'Unpaired, one top-1 of {counted(len(result.labels), "video")} has a standard error of '
-        f'{error:.2f} points: without the pairing a smaller change means nothing.'
+        f'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
+        f'{paired}.'
+    )
+
+
+def unpaired(rows: Sequence[SummaryRow]) -> str:
+    """How little one accuracy alone says; of no pruning, or else of the first variant.
+
+    Where all videos are right, or none, the binomial standard error is 0, which is not how sure the
+    accuracy is: the 95 % upper end of what was never seen in n videos is about 3 / n (Hanley and
+    Lippman-Hand, JAMA 249, 1983).
+    """
+    row = next((row for row in rows if not row.pruner), rows[0])
+    videos = counted(row.num_videos, 'video')
+    if has_too_few(row):
+        return f'Unpaired, one top-1 of {videos}: too few for a standard error.'
+    if row.top1_percent in (0.0, 100.0):
+        which = 'all right' if row.top1_percent else 'all wrong'
+        return (
+            f'Unpaired, one top-1 of {videos}, {which}, may be off by 3 / n = '
+            f'{300 / row.num_videos:.2f} points: without pairing a smaller change means nothing.'
+        )
+    error = float(standard_error(row.top1_percent, row.num_videos))
+    return (
+        f'Unpaired, one top-1 of {videos} has a standard error of {error:.2f} points: without the '
+        f'pairing a smaller change means nothing.'
     )
 
 
@@ -133,6 +185,8 @@ def _spreads(rows: Sequence[SummaryRow]) -> str:
     means = [row for row in rows if row.averages]
     if not means:
         return ''
+    if has_too_few(means[0]):
+        return f' Means over seeds; standard deviation of their top-1: {TOO_FEW} videos.'
     spreads = ', '.join(f'{row.pruner}-{row.label} {row.top1_spread:.2f}' for row in means)
     return f' Means over seeds; standard deviation of their top-1 in points: {spreads}.'
 

@@ -35,13 +35,21 @@ def accuracy_table(rows: Sequence[SummaryRow], *, title: str, footer: str) -> Ta
     return table_of_texts('variant', [row.name for row in rows], heads, columns, title, footer)
 
 
-def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = '') -> Table:
+def cost_table(
+    costs: Sequence[tuple[str, Cost]],
+    *,
+    views: int,
+    title: str = '',
+    unpruned_gflops: float | None = None,
+) -> Table:
     """What variants cost, before any data is read.
 
     Args:
         costs: name and cost of each variant.
         views: views per video.
         title: above the table.
+        unpruned_gflops: of a view without pruning, which savings are against; default that of the
+            variant which drops nothing.
     """
     names, found = [name for name, _ in costs], [cost for _, cost in costs]
     per_view = [cost.gflops_per_view for cost in found]
@@ -50,7 +58,7 @@ def cost_table(costs: Sequence[tuple[str, Cost]], *, views: int, title: str = ''
         'tokens after\neach stage': [_stages(cost) for cost in found],
         'GFLOPs\n/view': scaled(per_view),
         'GFLOPs\n/video': scaled([views * gflops for gflops in per_view]),
-        'saved\n%': fixed(_savings(found), 1),
+        'saved\n%': fixed(_savings(found, unpruned_gflops), 1),
         'params\nM': fixed([cost.num_parameters / 1e6 for cost in found], 2),
     }
     note = f'{counted(views, "view")} per video. {GFLOP_NOTE} saved: against no pruning.'
@@ -63,7 +71,7 @@ def print_accuracy_table(result: EvaluationResult, console: Console | None = Non
     title = 'Accuracy and cost'
     table = accuracy_table(shown_rows(rows), title=title, footer=footer(result, rows))
     print_table(table, console)
-    for line in left_out_lines(result):
+    for line in (*left_out_lines(result), *not_finite_lines(result)):
         (console or Console()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -75,6 +83,19 @@ def left_out_lines(result: EvaluationResult, most: int = 10) -> list[str]:
     lines += [f'  {video.name}: {video.reason}' for video in result.left_out[:most]]
     more = len(result.left_out) - most
     return lines + ([f'  ... and {more} more, see left_out.csv'] if more > 0 else [])
+
+
+def not_finite_lines(result: EvaluationResult, most: int = 10) -> list[str]:
+    """The first videos whose scores are not finite, a line each; nothing where all are."""
+    found = result.not_finite
+    if not found:
+        return []
+    lines = [
+        f'scores not finite in {result.precision}, counted as wrong: {counted(len(found), "video")}'
+    ]
+    lines += [f'  {video.name}: {", ".join(video.variants)}' for video in found[:most]]
+    more = len(found) - most
+    return lines + ([f'  ... and {more} more, see results.json'] if more > 0 else [])
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
@@ -142,9 +163,9 @@ def _stages(cost: Cost) -> str:
     return ' '.join(map(str, cost.tokens_after_stages)) or '-'
 
 
-def _savings(costs: Sequence[Cost]) -> list[float | None]:
-    whole_costs = (cost for cost in costs if cost.tokens_kept == cost.num_tokens)
-    unpruned = next(whole_costs, None)
+def _savings(costs: Sequence[Cost], unpruned: float | None) -> list[float | None]:
+    if unpruned is None:
+        unpruned = next((cost.gflops_per_view for cost in costs if cost.drops_nothing), None)
     if unpruned is None:
         return [None] * len(costs)
-    return [100.0 * (1.0 - cost.gflops_per_view / unpruned.gflops_per_view) for cost in costs]
+    return [100.0 * (1.0 - cost.gflops_per_view / unpruned) for cost in costs]

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from sta.evaluation import SummaryRow
+from sta.evaluation import FEWEST_VIDEOS, SummaryRow
 
-from .columns import counted
+from .columns import counted, not_finite_note
 from .styles import FONT, Style, family_styles, wrapped_label
 
 # Of a band: so pale that a dozen over each other let the lines through.
@@ -66,6 +66,10 @@ def bands_note(rows: Sequence[SummaryRow], num_videos: int) -> str:
     note = f'bands: 95 % interval of the change against no pruning, paired over {videos}'
     if not any(row.pruner and row.top1_change_low is not None for row in rows):
         note = f'top-1 over {videos}'
+        if num_videos < FEWEST_VIDEOS:
+            note += ', too few for an interval'
+    if failed := not_finite_note(rows):
+        note += f'\n{failed.strip()}'
     if any(row.top1_spread is not None for row in rows):
         note += '\ndarker bands: standard deviation over the seeds about their mean'
     return note

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from sta.evaluation import Fidelity
+from sta.evaluation import FEWEST_VIDEOS, Fidelity
 
 from .atomic import write_text
-from .columns import fixed, scaled
+from .columns import TOO_FEW, counted, fixed, scaled
 from .console import table_of_texts
 
 NOTE = (
@@ -56,14 +56,16 @@ def fidelity_table(rows: Sequence[FidelityRow], *, title: str, still: float) -> 
         'GFLOPs\n/view': scaled([row.gflops_per_view for row in rows]),
         'top-1\n%': fixed([row.top1_percent for row in rows], 2),
         '\ncosine': fixed([f.cosine for f in found], 3),
-        '95 %\ninterval': _spans([(f.cosine_low, f.cosine_high) for f in found]),
+        '95 %\ninterval': [TOO_FEW] * len(rows)
+        if rows[0].num_videos < FEWEST_VIDEOS
+        else _spans([(f.cosine_low, f.cosine_high) for f in found]),
         'un-\nshifted': fixed([f.cosine_unshifted for f in found], 3),
         'agrees\n%': fixed([f.agreement_percent for f in found], 2),
         'KL\nnats': fixed([f.divergence_nats for f in found], 3),
         'moving\nkept %': fixed([f.moving_kept_percent for f in found], 1),
         'still\nkept %': fixed([f.still_kept_percent for f in found], 1),
     }
-    note = f'{rows[0].num_videos} videos. {NOTE} Still: below {still:g}.'
+    note = f'{counted(rows[0].num_videos, "video")}. {NOTE} Still: below {still:g}.'
     names = [row.name for row in rows]
     return table_of_texts('variant', names, list(columns), list(columns.values()), title, note)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sta.datasets.errors import DataError
-from sta.evaluation import top_k_correct
+from sta.evaluation import all_finite, top_k_correct
 
 from .writers import Scores, read_scores
 
@@ -59,8 +60,9 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
     """
     path = Path(folder) / 'results.json'
     rows = _dicts(_read_json(path).get('rows'))
-    kinds = {'name': str, 'pruner': str, 'gflops_per_view': (int, float), 'averages': list}
+    kinds = {'name': str, 'pruner': str, 'averages': list}
     sound = all(isinstance(row.get(key), kind) for row in rows for key, kind in kinds.items())
+    sound = sound and all(is_number(row.get('gflops_per_view')) for row in rows)
     if not rows or not sound:
         raise DataError(f'{path} is missing or not from tools/test.py: it must hold the rows')
     return rows
@@ -93,6 +95,26 @@ def choose_pair(run: Run, asked: tuple[str, str] | None = None) -> tuple[int, in
     return first, min(others, key=lambda i: (correct[i], -i))
 
 
+def not_finite_counts(scores: Scores) -> dict[str, int]:
+    """How many videos have scores that are NaN or infinite, by variant; those that have any."""
+    failed = (~all_finite(scores.scores)).sum(1)
+    return {name: int(count) for name, count in zip(scores.variants, failed) if count}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value out of a JSON file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def no_number(constant: str) -> Any:
+    """For json.loads, which takes NaN and Infinity though JSON has neither.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f'it holds {constant}, which is no number of JSON')
+
+
 def _num_correct(scores: Scores, variant: int) -> int:
     return int(top_k_correct(scores.scores[variant], scores.labels, 1).sum())
 
@@ -121,7 +143,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = json.loads(path.read_text(encoding='utf-8'), parse_constant=no_number)
     except (ValueError, RecursionError) as error:
         raise DataError(f'{path} is damaged: {error}; without it, the scores are enough') from None
     return found if isinstance(found, dict) else {}

@@ -43,6 +43,7 @@ def json_text(result: EvaluationResult, rows: Sequence[SummaryRow], facts: Mappi
         'rows': rows,
         'note': footer(result, rows),
         'left_out': left_out,
+        'not_finite': [video._asdict() for video in result.not_finite],
     }
     return json.dumps(_plain(found), indent=2, allow_nan=False) + '\n'
 

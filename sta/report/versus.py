@@ -10,16 +10,22 @@ import numpy as np
 from rich.table import Table
 
 from sta.datasets.errors import DataError
-from sta.evaluation import PairedChange, paired_change, top_k_correct
+from sta.evaluation import (
+    FEWEST_VIDEOS,
+    PairedChange,
+    all_finite,
+    paired_change,
+    top_k_correct,
+)
 
-from .columns import fixed, intervals, probabilities, scaled
+from .columns import TOO_FEW, counted, fixed, intervals, probabilities, scaled
 from .console import table_of_texts
 from .results_folder import read_rows, read_run
 from .writers import Scores
 
 NOTE = (
     'difference: top-1 in points against the variant of {family} whose GFLOPs are nearest, over '
-    'the same {videos} videos, with its paired 95 % bootstrap interval and exact McNemar '
+    'the same {videos}, with its paired 95 % bootstrap interval and exact McNemar '
     'p (none for means over seeds).'
 )
 
@@ -32,6 +38,7 @@ class Versus(NamedTuple):
         against: name of the reference variant.
         gflops: 1e9 multiply-accumulates per view.
         gflops_against: of the reference.
+        not_finite: videos whose scores are not finite under either, and count as wrong.
         difference: in top-1, points.
     """
 
@@ -39,6 +46,7 @@ class Versus(NamedTuple):
     against: str
     gflops: float
     gflops_against: float
+    not_finite: int
     difference: PairedChange
 
 
@@ -73,6 +81,7 @@ def compare_families(folder: Path, family: str) -> list[Versus]:
                 near['name'],
                 row['gflops_per_view'],
                 near['gflops_per_view'],
+                int((_failed(scores, near) | _failed(scores, row)).sum()),
                 paired_change(_correct(scores, near)[0], _correct(scores, row)),
             )
         )
@@ -91,7 +100,14 @@ def versus_table(found: Sequence[Versus], *, family: str, num_videos: int) -> Ta
         '95 %\ninterval': intervals([(one.difference.low, one.difference.high) for one in found]),
         '\np': probabilities([one.difference.p_value for one in found]),
     }
-    note = NOTE.format(family=family, videos=num_videos)
+    if num_videos < FEWEST_VIDEOS:
+        columns |= dict.fromkeys(('95 %\ninterval', '\np'), [TOO_FEW] * len(found))
+    note = NOTE.format(family=family, videos=counted(num_videos, 'video'))
+    if failed := [f'{one.name} {one.not_finite}' for one in found if one.not_finite]:
+        note += (
+            f' SCORES NOT FINITE, counted as wrong, of the variant or the reference: '
+            f'{", ".join(failed)} of {counted(num_videos, "video")}.'
+        )
     title = f'Top-1 against {family} at nearest cost'
     names = [one.name for one in found]
     return table_of_texts('variant', names, list(columns), list(columns.values()), title, note)
@@ -99,13 +115,18 @@ def versus_table(found: Sequence[Versus], *, family: str, num_videos: int) -> Ta
 
 def _correct(scores: Scores, row: dict[str, Any]) -> np.ndarray:
     """(draws, videos) bool of a row's variants."""
+    return np.stack([top_k_correct(own, scores.labels, 1) for own in _draws(scores, row)])
+
+
+def _failed(scores: Scores, row: dict[str, Any]) -> np.ndarray:
+    """(videos,) bool, where scores of one of a row's variants are not finite."""
+    return ~np.all([all_finite(own) for own in _draws(scores, row)], axis=0)
+
+
+def _draws(scores: Scores, row: dict[str, Any]) -> list[np.ndarray]:
+    """(videos, classes) of each of a row's variants."""
     names = row.get('averages') or [row['name']]
     missing = [name for name in names if name not in scores.variants]
     if missing:
         raise DataError(f'results.json and scores.npz disagree: no scores of {missing[0]!r}')
-    return np.stack(
-        [
-            top_k_correct(scores.scores[scores.variants.index(name)], scores.labels, 1)
-            for name in names
-        ]
-    )
+    return [scores.scores[scores.variants.index(name)] for name in names]

@@ -1,6 +1,6 @@
 """Search for the stages' places, directions and drops that change predictions least at a cost."""
 
-from .comparison import compare, difference_line
+from .comparison import compare, difference_lines
 from .cost import gflops_of
 from .objective import SearchClips, objective_of
 from .overrides import overrides_of
@@ -17,7 +17,7 @@ __all__ = [
     'SearchSpace',
     'SearchVideos',
     'compare',
-    'difference_line',
+    'difference_lines',
     'gflops_of',
     'objective_of',
     'open_study',

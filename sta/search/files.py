@@ -36,6 +36,10 @@ _CONFIG = """\
 )
 """
 
+_NONE_LEFT = """\
+# It evaluates the whole test list, every video of which was searched on.
+"""
+
 _WHOLE_LIST = """\
 # It evaluates the whole test list, the videos that were searched on included, unless run with
 #   --cfg-options test_dataloader.dataset.ann_file={heldout}
@@ -69,6 +73,7 @@ def write_config(
     found: str,
     overrides: Mapping[str, Any],
     heldout: Path | None,
+    all_searched: bool = False,
 ) -> None:
     """Write a config that evaluates no pruning, the paper's schedule and the one found.
 
@@ -81,8 +86,9 @@ def write_config(
         command: that made it.
         found: what it is, in a line.
         overrides: of the base, see :func:`sta.search.overrides.overrides_of`.
-        heldout: list of the videos that were compared on; None where none of the test list was
-            searched on.
+        heldout: list of the videos that were not searched on; None where that is the test list, or
+            nothing.
+        all_searched: whether it is nothing.
 
     Raises:
         OSError: it cannot be written.
@@ -91,7 +97,9 @@ def write_config(
     for stage in stages:
         rows.append(f'                dict({", ".join(f"{k}={v!r}" for k, v in stage.items())}),')
     base = Path(os.path.relpath(Path(base).resolve(), path.resolve().parent)).as_posix()
-    listed = '' if heldout is None else _WHOLE_LIST.format(heldout=shlex.quote(str(heldout)))
+    listed = _NONE_LEFT if all_searched else ''
+    if heldout is not None:
+        listed = _WHOLE_LIST.format(heldout=shlex.quote(str(heldout)))
     others, settings = _written(overrides)
     text = _CONFIG.format(
         command=command,
@@ -134,4 +142,4 @@ def write_search(path: Path, found: Found, facts: Mapping[str, Any]) -> None:
         'searched': found.distance._asdict(),
         'paper': paper,
     }
-    write_text(path, json.dumps(told, indent=2) + '\n')
+    write_text(path, json.dumps(told, indent=2, allow_nan=False) + '\n')

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
+from sta.engine.scoring import NotFiniteError, not_finite_text
 from sta.pruning import Variant
 
 from .space import Stages
@@ -22,10 +23,12 @@ class SearchClips(NamedTuple):
     Attributes:
         clips: one view (3, T, H, W) of each, as the pipeline leaves it (uint8 as a rule).
         num_broken: videos that were left out.
+        names: file of each.
     """
 
     clips: list[Tensor]
     num_broken: int
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: Any) -> SearchClips:
@@ -34,7 +37,7 @@ class SearchClips(NamedTuple):
         Raises:
             DataError: not one of them can be decoded.
         """
-        clips, num_broken = [], 0
+        clips, names, num_broken = [], [], 0
         for index in range(len(dataset)):
             sample = dataset[index]
             if isinstance(sample, BrokenVideo):
@@ -42,9 +45,10 @@ class SearchClips(NamedTuple):
                 continue
             views = sample['inputs']
             clips.append(views[len(views) // 2].clone())
+            names.append(getattr(sample.get('data_samples'), 'filename', f'clip {index + 1}'))
         if not clips:
             raise DataError(f'none of the {len(dataset)} videos to search on can be decoded')
-        return cls(clips, num_broken)
+        return cls(clips, num_broken, tuple(names))
 
 
 class Distance(NamedTuple):
@@ -60,7 +64,12 @@ class Distance(NamedTuple):
 
 
 def objective_of(
-    model: nn.Module, pruner: Any, clips: Sequence[Tensor], *, batch_size: int
+    model: nn.Module,
+    pruner: Any,
+    clips: Sequence[Tensor],
+    *,
+    batch_size: int,
+    names: Sequence[str] = (),
 ) -> Callable[[Stages], Distance]:
     """Compare schedules with no pruning on fixed clips.
 
@@ -69,11 +78,16 @@ def objective_of(
         pruner: settings.
         clips: see :class:`SearchClips`.
         batch_size: clips in one forward pass.
+        names: of the clips, for messages.
+
+    Raises:
+        NotFiniteError: logits are NaN or infinite; what is returned raises it likewise.
     """
-    whole = _log_probabilities(model, Variant('unpruned'), clips, batch_size)
+    whole = _log_probabilities(model, Variant('unpruned'), clips, batch_size, names)
 
     def distance(stages: Stages) -> Distance:
-        found = _log_probabilities(model, Variant('trial', pruner, stages), clips, batch_size)
+        trial = Variant(f'the schedule {stages}', pruner, stages)
+        found = _log_probabilities(model, trial, clips, batch_size, names)
         divergence = F.kl_div(found, whole, reduction='batchmean', log_target=True)
         same = found.argmax(-1) == whole.argmax(-1)
         return Distance(float(divergence), 100.0 * float(same.double().mean()))
@@ -83,7 +97,11 @@ def objective_of(
 
 @torch.inference_mode()
 def _log_probabilities(
-    model: nn.Module, variant: Variant, clips: Sequence[Tensor], batch_size: int
+    model: nn.Module,
+    variant: Variant,
+    clips: Sequence[Tensor],
+    batch_size: int,
+    names: Sequence[str],
 ) -> Tensor:
     """(clips, classes) float64 on the CPU."""
     parts = []
@@ -94,5 +112,10 @@ def _log_probabilities(
                 {'inputs': batch, 'data_samples': None}, training=False
             )['inputs']
             logits, _ = model.extract_feat(inputs, stage='head')
+            failed = (~logits.isfinite().all(-1)).nonzero().flatten()
+            if len(failed):
+                place = start + int(failed[0])
+                name = names[place] if names else f'clip {place + 1}'
+                raise NotFiniteError(f'{name}: {not_finite_text([variant.name], "fp32")}')
             parts.append(logits.double().log_softmax(-1).cpu())
     return torch.cat(parts)

@@ -60,7 +60,8 @@ def search(
         said: takes a line for people now and then.
 
     Raises:
-        SearchError: no schedule meets the budget, or a distance is no finite number.
+        SearchError: no schedule meets the budget, or a distance, stored ones included, is no finite
+            number.
     """
 
     def objective(trial: optuna.Trial) -> float:
@@ -119,4 +120,4 @@ def _found(study: optuna.Study) -> Found:
 
 
 def _distance_of(trial: optuna.trial.FrozenTrial) -> Distance:
-    return Distance(trial.value, trial.user_attrs['agreement'])
+    return _finite(Distance(trial.value, trial.user_attrs['agreement']))

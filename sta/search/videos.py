@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
@@ -15,6 +16,7 @@ from sta.datasets.errors import DataError
 from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.session import explained
 from sta.report.atomic import write_text
+from sta.report.columns import counted
 
 SEARCHED, HELDOUT = 'search.txt', 'heldout.txt'
 
@@ -24,13 +26,17 @@ class SearchVideos(NamedTuple):
 
     Attributes:
         dataset: the videos to search on.
-        searched: their lines of the test list; empty where they are not from it.
-        heldout: the lines to compare on.
+        searched: lines of the test list that are among them: the same file, or equal content.
+        heldout: the other lines.
+        files: of the searched lines, as the test data set names them.
+        compares_all: whether the comparison is on the whole test list, on ``searched``, too.
     """
 
     dataset: Any
     searched: list[Annotation]
     heldout: list[Annotation]
+    files: frozenset[str] = frozenset()
+    compares_all: bool = False
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -40,11 +46,24 @@ class SearchVideos(NamedTuple):
         digest = hashlib.sha256(list_text(self.heldout).encode()).hexdigest()
         return {'held-out videos': digest[:16]}
 
+    @property
+    def compared(self) -> str:
+        """Which videos of the test list the comparison is on, in words."""
+        searched, number = len(self.searched), len(self.searched) + len(self.heldout)
+        how = 'searched on (same file or equal content)'
+        if not searched:
+            return counted(number, 'held-out video')
+        if not self.compares_all:
+            left = counted(len(self.heldout), 'held-out video')
+            return f'{left}, without the {searched} of {number} in the test list that are {how}'
+        which = 'all' if searched == number else f'{searched}'
+        return f'{counted(number, "video")}, {which} of them {how}'
+
     def write(self, folder: Path) -> Path | None:
         """Write both lists.
 
         Returns:
-            That of the videos held out; None where all of the test list is.
+            That of the videos held out; None where all of the test list is, or none of it.
 
         Raises:
             DataError: a name cannot stand in one without the quotation marks it had.
@@ -53,6 +72,8 @@ class SearchVideos(NamedTuple):
         if not self.searched:
             return None
         write_text(folder / SEARCHED, list_text(self.searched))
+        if not self.heldout:
+            return None
         write_text(folder / HELDOUT, list_text(self.heldout))
         return folder / HELDOUT
 
@@ -77,17 +98,66 @@ def search_videos(config: Config, number: int, *, clips: str | None = None) -> S
             classes=known_classes(settings.get('classes'), num_classes),
             folder=(settings.get('data_prefix') or {}).get('video') or '',
         )
+        dataset = DATASETS.build({**settings, 'max_videos': None})
+        names = [dataset.get_data_info(place)['filename'] for place in range(len(whole))]
         if clips:
             files = sample(find_videos(clips), number)
-            return SearchVideos(files_dataset(config, files), [], whole)
-        places = sample(range(len(whole)), number)
-        if len(places) == len(whole):
-            raise DataError(
-                f'--search-videos {number} leaves none of the {len(whole)} videos of '
-                f'{settings.ann_file} to compare on: take fewer, or give --clips'
-            )
-        dataset = DATASETS.build({**settings, 'max_videos': None})
-        dataset.get_subset_(places)
-    searched = [whole[place] for place in places]
-    chosen = set(searched)  # a video that is listed twice is not held out
-    return SearchVideos(dataset, searched, [entry for entry in whole if entry not in chosen])
+            own = _searched_on(list(map(Path, names)), files)
+            dataset = files_dataset(config, files)
+        else:
+            places = sample(range(len(whole)), number)
+            own = _searched_on(list(map(Path, names)), [Path(names[place]) for place in places])
+            if own.all():
+                raise DataError(
+                    f'--search-videos {number} leaves none of the {len(whole)} videos of '
+                    f'{settings.ann_file} to compare on: take fewer, or give --clips'
+                )
+            dataset.get_subset_(places)
+    return SearchVideos(
+        dataset,
+        searched=[entry for entry, ours in zip(whole, own, strict=True) if ours],
+        heldout=[entry for entry, ours in zip(whole, own, strict=True) if not ours],
+        files=frozenset(name for name, ours in zip(names, own, strict=True) if ours),
+        compares_all=bool(clips),
+    )
+
+
+def _searched_on(paths: Sequence[Path], searched: Sequence[Path]) -> np.ndarray:
+    """Which of some videos are searched on, (paths,) bool.
+
+    A copy under another name, or a second line, is the same video: its bytes say so. They are read
+    only where another file has as many.
+
+    Args:
+        paths: of the videos of a list.
+        searched: files that are searched on.
+    """
+    files = {path.resolve() for path in searched}
+    sizes = {size for size in map(_size, searched) if size is not None}
+    alike = [path.resolve() not in files and _size(path) in sizes for path in paths]
+    digests = set(filter(None, map(_digest, searched))) if any(alike) else set()
+    ours = [
+        path.resolve() in files or (same_size and _digest(path) in digests)
+        for path, same_size in zip(paths, alike, strict=True)
+    ]
+    return np.array(ours)
+
+
+def _size(path: Path) -> int | None:
+    """Bytes; None where there is no such file, or an empty one, which is no video."""
+    try:
+        return path.stat().st_size or None
+    except OSError:
+        return None
+
+
+def _digest(path: Path) -> bytes | None:
+    """Of the content; None where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open('rb') as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError:
+        return None
+    return digest.digest()

@@ -110,6 +110,7 @@ def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figu
         more = f'{name}; classes and more in {RESULTS}/{name}/{PAGE}'
         plots.append(Picture(inline_svg(own, f'Accuracy of {name}'), more))
     notes = ' '.join(f'{name}: {short_note(one)}' for name, one in found.items())
+    notes += ''.join(f' {s.element.name} failed: {s.error}.' for s in states if s.error)
     return render(
         title=manifest.name,
         facts=dict(manifest.facts),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sta.engine.config import ConfigError
+from sta.engine.scoring import ON_NONFINITE
 from sta.engine.variants import parse_pruner_text, parse_schedule_text
 
 from .plan import Evaluation, Sweep
@@ -16,7 +17,16 @@ from .resources import positive, read_resources
 from .yaml_file import load_yaml
 
 # Options of tools/test.py, for a whole sweep or for one of its evaluations.
-OPTIONS = ('schedules', 'pruners', 'budget', 'seeds', 'amp', 'max_videos', 'cfg_options')
+OPTIONS = (
+    'schedules',
+    'pruners',
+    'budget',
+    'seeds',
+    'amp',
+    'on_nonfinite',
+    'max_videos',
+    'cfg_options',
+)
 EVALUATION_KEYS = ('name', 'config', 'checkpoint', 'shards', *OPTIONS)
 RESOURCE_KEYS = (
     'executor',
@@ -146,6 +156,12 @@ def _as_typed(options: Mapping[str, Any], where: str) -> tuple[str, ...]:
         elif key == 'amp':
             if value not in ('bf16', 'fp16'):
                 raise ConfigError(f'{where}: amp is bf16 or fp16, got {value!r}')
+            words += [flag, value]
+        elif key == 'on_nonfinite':
+            if value not in ON_NONFINITE:
+                raise ConfigError(
+                    f'{where}: on_nonfinite is {" or ".join(ON_NONFINITE)}, got {value!r}'
+                )
             words += [flag, value]
         else:
             words += [flag, *_words(options, key, where)]

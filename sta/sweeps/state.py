@@ -33,6 +33,7 @@ class ElementState:
         reason: why it failed, or what it waits for.
         host: where it ran last.
         attempts: how often it was started.
+        error: what a failed evaluation said last, its line on stderr; '' where it said nothing.
     """
 
     element: Element
@@ -44,6 +45,7 @@ class ElementState:
     reason: str = ''
     host: str = ''
     attempts: int = 0
+    error: str = ''
 
     def log_end(self, lines: int = 6) -> list[str]:
         """The last lines that its last attempt wrote."""
@@ -56,6 +58,11 @@ class ElementState:
         said = [line.rstrip() for line in text.splitlines() if line.strip()]
         starts = [i for i, line in enumerate(said) if line.startswith(HEADLINE)]
         return said[starts[-1] + 2 if starts else 0 :][-lines:]  # behind headline and command
+
+    def last_error(self) -> str:
+        """The line that tools/test.py ended with, out of the log."""
+        said = [line for line in self.log_end(lines=200) if line.startswith('error: ')]
+        return said[-1].removeprefix('error: ') if said else ''
 
 
 def state_of(
@@ -90,8 +97,9 @@ def state_of(
     if status.event == 'ended' and queued is not None:
         return replace(found, state=RUNNING, reason='stopping')
     if status.event == 'ended':
-        reason = _ending(status.exit_status)
-        return replace(found, state=FAILED, reason=reason)
+        return replace(
+            found, state=FAILED, reason=_ending(status.exit_status), error=found.last_error()
+        )
     if not is_alive(status, element.folder, asked, queued):
         return replace(found, state=FAILED, reason='cancelled or killed')
     return _running(found, status)

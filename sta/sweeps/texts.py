@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sta.evaluation import shown_rows
 from sta.paper.latex import latex_table
-from sta.report.columns import COLUMNS, GFLOP_NOTE, counted
+from sta.report.columns import COLUMNS, GFLOP_NOTE, counted, not_finite_note
 from sta.report.console import accuracy_table, table_of_texts
 from sta.report.page.evaluation import Evaluation
 from sta.report.texts import csv_text, markdown_table
@@ -93,7 +93,9 @@ def short_note(found: Evaluation) -> str:
     facts = found.facts
     part = f' ({facts["part"]})' if facts.get('part') else ''
     videos = counted(facts['num_videos'], 'video')
-    return f'{videos} x {counted(facts["views_per_video"], "view")}{part}, {facts["precision"]}.'
+    failed = not_finite_note(found.rows)
+    views = counted(facts['views_per_video'], 'view')
+    return f'{videos} x {views}{part}, {facts["precision"]}. {failed}'.rstrip()
 
 
 def screen_tables(found: Found) -> list[Table]:
@@ -127,6 +129,8 @@ def sweep_markdown(
     heads = ['element', *(head.replace('\n', ' ') for head in HEADS)]
     cells = [[state.element.name for state in states], *state_cells(states)]
     lines += ['## Elements', '', *markdown_table(heads, cells), '']
+    errors = [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
+    lines += [*errors, ''] if errors else []
     lines += [f'Commit {facts.get("commit") or "unknown"}, {facts.get("time_utc")}.', '', '```']
     lines += [str(facts.get('command')), '```']
     return '\n'.join(lines) + '\n'
@@ -150,7 +154,8 @@ def sweep_latex(name: str, found: Found, facts: Mapping[str, Any]) -> str:
 
 def states_json(states: Sequence[ElementState]) -> list[dict[str, Any]]:
     """What is known of every element, and the command that runs it again."""
-    names = ('state', 'stored', 'videos', 'seconds_left', 'ran_s', 'reason', 'host', 'attempts')
+    names = ('state', 'stored', 'videos', 'seconds_left', 'ran_s', 'reason', 'error', 'host')
+    names += ('attempts',)
     return [
         {
             'element': state.element.name,

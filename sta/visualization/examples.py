@@ -164,6 +164,10 @@ def _caption(
     said, predicted = [], set()
     for found in result.variants:
         if found.cost.drops_nothing or found.variant.name == variant:
+            if found.not_finite[place]:
+                said.append(f'{found.variant.name}: scores not finite (wrong)')
+                predicted.add(None)
+                continue
             best = int(found.scores[place].argmax())
             verdict = 'right' if best == label else 'wrong'
             percent = 100.0 * float(found.scores[place, best])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sta.analysis.gradients import grad_norm
 from sta.engine.config import ConfigError
-from sta.engine.scoring import MemoryShortError
+from sta.engine.scoring import MemoryShortError, NotFiniteError, not_finite_text
 from sta.engine.variants import VariantError
 from sta.models.prunable import drops_at_input
 from sta.pruning import PruningSchedule, ScheduleError, Variant
@@ -98,6 +98,7 @@ def explain(
     Raises:
         ConfigError, ScheduleError: the views do not suit the model or the schedule.
         MemoryShortError: the GPU cannot hold the gradients.
+        NotFiniteError: logits or gradients are NaN or infinite.
     """
     backbone = model.backbone
     labels = None if label is None else torch.tensor([label])
@@ -115,6 +116,12 @@ def explain(
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f'the test pipeline does not suit the model: {reason}') from error
+    guesses = [('unpruned', gradient.logits[0].cpu()), (variant.name, recording.logits)]
+    failed = [name for name, logits in guesses if not logits.isfinite().all()]
+    if failed:
+        raise NotFiniteError(f'{view.name}: {not_finite_text(failed, "fp32")}')
+    if not gradient.map.isfinite().all():
+        raise NotFiniteError(f'{view.name}: gradients in fp32 are not finite (NaN or infinity)')
     grid = gradient.grid
     # Pixels beyond the last whole patch belong to no token of a ViT.
     height, width = (grid.size[i] * grid.cell[i] for i in (1, 2))
@@ -127,10 +134,8 @@ def explain(
     whose = 'predicted' if label is None else 'given'
     notes = ('nothing dropped', f'Eq. 7, {whose} class', 'square root scale')
     rows.append(value_row('GradNorm', notes, gradient.map[0].cpu().numpy(), grid, shape, root=True))
-    guesses = [('unpruned', gradient.logits[0].cpu())]
-    if last:
-        guesses.append((variant.name, recording.logits))
-    return Explanation(rows, last, _title(view, guesses, names), grid.cell[0])
+    title = _title(view, guesses if last else guesses[:1], names)
+    return Explanation(rows, last, title, grid.cell[0])
 
 
 def _title(

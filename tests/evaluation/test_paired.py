@@ -29,9 +29,17 @@ def test_four_videos_worked_by_hand() -> None:
 
 
 def test_gains_and_losses_keep_their_sign() -> None:
-    """Two gained, none lost, of two: every resample gains both."""
-    assert paired_change(*correct((2, 0, 1))) == (100.0, 100.0, 100.0, 0.5)
-    assert paired_change(*correct((2, 1, 0))) == (-100.0, -100.0, -100.0, 0.5)
+    """Four gained, none lost, of four: every resample gains all."""
+    assert paired_change(*correct((4, 0, 1))) == (100.0, 100.0, 100.0, 0.125)
+    assert paired_change(*correct((4, 1, 0))) == (-100.0, -100.0, -100.0, 0.125)
+
+
+@pytest.mark.parametrize('number', [1, 2, 3])
+def test_of_too_few_videos_nothing_is_said_but_the_change(number: int) -> None:
+    change = paired_change(*correct((number, 1, 0)))
+    assert change == (-100.0, None, None, None)
+    seeds = paired_change(np.ones(number, bool), np.zeros((3, number), bool))
+    assert seeds == (-100.0, None, None, None)
 
 
 def test_nothing_changed_is_no_evidence_of_anything() -> None:
@@ -100,12 +108,15 @@ def test_p_values_agree_with_a_fair_coin() -> None:
 
 
 def test_several_draws_are_averaged_before_they_are_compared() -> None:
-    """Right before: 1 1 0; right under three draws: 3, 2 and 1 of 3 times: 0, -1/3, +1/3."""
-    before = np.array([True, True, False])
-    after = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=bool)
+    """Right before: 1 1 0 0; right under three draws 3, 2, 1, 0 of 3 times: 0, -1/3, +1/3, 0.
+
+    The sum over a resample of four is 1 with P = 9/256, more with 1/256: the ends are 1 of 4.
+    """
+    before = np.array([True, True, False, False])
+    after = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
     change = paired_change(before, after)
     assert change.points == pytest.approx(0.0)
-    assert (change.low, change.high) == pytest.approx((-100 / 3, 100 / 3))
+    assert (change.low, change.high) == pytest.approx((-25, 25))
     assert change.p_value is None
 
 

@@ -10,6 +10,7 @@ import pytest
 from sta.evaluation import (
     Cost,
     EvaluationResult,
+    NotFinite,
     VariantResult,
     shown_rows,
     standard_error,
@@ -71,6 +72,8 @@ def test_a_row_worked_by_hand() -> None:
         'averages': (),
         'top1_spread': None,
         'cost_is_average': False,
+        'num_videos': 4,
+        'not_finite': 0,
     }
 
 
@@ -92,6 +95,29 @@ def test_without_an_unpruned_variant_changes_are_unknown() -> None:
         assert row.reduction_percent is None
         assert row.top1_change is None
         assert (row.top1_change_low, row.top1_change_high, row.p_value) == (None, None, None)
+
+
+def test_savings_need_no_accuracy_without_pruning() -> None:
+    found = dataclasses.replace(evaluation(HALF, BETTER), unpruned_gflops=8.0)
+    assert [row.reduction_percent for row in summarise(found)] == [62.5, 50.0]
+    assert [row.top1_change for row in summarise(found)] == [None, None]
+
+
+def test_scores_that_are_not_finite_are_wrong_and_counted() -> None:
+    """Of three right ones one is lost to a NaN, one to an infinity, a wrong one stays wrong."""
+    scores = HALF.scores.astype(float)
+    right = np.flatnonzero(scores.argmax(1) == LABELS)
+    broken = dataclasses.replace(UNPRUNED, scores=UNPRUNED.scores.astype(float))
+    broken.scores[0, (LABELS[0] + 1) % 4] = np.nan
+    broken.scores[1, LABELS[1]] = np.inf
+    found = evaluation(broken, HALF)
+    first, second = summarise(found)
+    assert len(right) == 2 and (second.top1_percent, second.not_finite) == (50.0, 0)
+    assert (first.top1_percent, first.top5_percent, first.not_finite) == (25.0, 50.0, 2)
+    assert found.not_finite == (
+        NotFinite('a.mp4', int(LABELS[0]), ('unpruned',)),
+        NotFinite('b.mp4', int(LABELS[1]), ('unpruned',)),
+    )
 
 
 @pytest.mark.parametrize('after', [(), (100,), (100, 100, 100)])

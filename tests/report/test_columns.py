@@ -113,6 +113,38 @@ def test_footer_says_everything_needed_to_use_the_numbers() -> None:
     assert text.isascii()
 
 
+@pytest.mark.parametrize('number', [1, 2, 3, 4])
+def test_too_few_videos_for_what_says_how_sure_a_change_is(number: int) -> None:
+    found = result(num_videos=number)
+    rows = summarise(found)
+    cells = {column.heading: set(column.cells(rows)) for column in COLUMNS}
+    text = footer(found, rows)
+    is_few = number < 4
+    assert (cells['95 % interval'] == cells['p'] == {'too few'}) == is_few
+    assert ('95 % interval and p: too few videos, they need 4' in text) == is_few
+    assert ('too few for a standard error' in text) == is_few
+    assert 'error of 0.00' not in text
+    without = result(num_videos=number, unpruned=False)
+    cells = {column.heading: set(column.cells(summarise(without))) for column in COLUMNS}
+    assert cells['95 % interval'] == {'n/a'}  # there is no change
+
+
+def test_where_all_are_right_the_footer_says_what_that_is_worth() -> None:
+    found = result(num_videos=40)
+    rows = [dataclasses.replace(row, top1_percent=100.0) for row in summarise(found)]
+    assert 'one top-1 of 40 videos, all right, may be off by 3 / n = 7.50 points' in footer(
+        found, rows
+    )
+
+
+def test_savings_are_shown_where_no_pruning_was_not_evaluated() -> None:
+    found = dataclasses.replace(result(unpruned=False), unpruned_gflops=180.49)
+    rows = summarise(found)
+    expected = [f'{100 * (1 - row.gflops_per_view / 180.49):.1f}' for row in rows]
+    assert COLUMNS[1].cells(rows) == expected
+    assert 'no pruning, which was counted and not evaluated' in footer(found, rows)
+
+
 def test_footer_without_a_clock() -> None:
     found = dataclasses.replace(result(num_videos=1), views=1, wait_share=NAN)
     text = footer(found, summarise(found))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from sta.sweeps import start as start_module
+from sta.sweeps.job import ElementJob
 from tests.checkpoints.sources import WRAPPINGS, authors_names
 
 from .conversions import half_weights
@@ -74,3 +77,26 @@ def authors(tiny: Tiny, tmp_path: Path) -> Path:
     weights = dict(reversed(half_weights(tiny).items()))  # no order is to be relied on
     torch.save(WRAPPINGS['model'](authors_names(weights)), tmp_path / 'authors.pth')
     return tmp_path / 'authors.pth'
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Elements run in this process, which spares them the start of Python; gives their names."""
+    names: list[str] = []
+
+    def run(
+        jobs: Sequence[ElementJob],
+        _: Any,
+        folder: Path,
+        *,
+        started: Callable[..., None],
+        ended: Callable[..., None],
+    ) -> None:
+        for job in jobs:
+            names.append(job.name)
+            started(job, '999999999')  # no such process: it has ended
+            run_tool('test', *job.command[2:])
+            ended(job)
+
+    monkeypatch.setattr(start_module, 'run_locally', run)
+    yield names

@@ -71,6 +71,18 @@ def test_every_variant_meets_the_one_of_nearest_cost(tmp_path: Path, capsys) -> 
     assert '+25.00' in said and '-25.00' in said and 'the same 8 videos' in ' '.join(said.split())
 
 
+def test_two_videos_are_too_few(tmp_path: Path, capsys) -> None:
+    folder = write(tmp_path / 'run')
+    with np.load(folder / 'scores.npz') as file:
+        arrays = {name: file[name] for name in file}
+    arrays['scores'] = arrays['scores'][:, :2]
+    arrays |= {name: arrays[name][:2] for name in ('labels', 'names')}
+    np.savez(folder / 'scores.npz', **arrays)
+    assert run_tool('compare_pruners', folder) == 0
+    said = capsys.readouterr().out
+    assert said.count('too few  too few') == 2 and '..' not in said
+
+
 @pytest.mark.parametrize(
     'family, words',
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from sta.engine.config import load_config
 from sta.search import SearchClips
 
-from .tiny import NUM_VIDEOS, Tiny, run_tool
+from .tiny import NUM_VIDEOS, Tiny, run_tool, write_video
 
 SEARCH = ('--budget', '0.8', '--trials', 4, '--search-videos', 3)
 PIPELINE = 'test_dataloader.dataset.pipeline'
@@ -59,14 +61,73 @@ def test_the_config_that_was_found_runs_and_says_the_same(
 
 
 def test_videos_of_ones_own_and_a_search_gone_on_with(tiny: Tiny, tmp_path: Path, capsys) -> None:
-    folder = Path(load_config(str(tiny.one_view)).test_dataloader.dataset.data_prefix.video)
+    folder = tiny.folder / 'videos'
     out = tmp_path / 'search'
     assert searched(tiny, out, '--clips', folder) == 0
-    assert f'comparing on {NUM_VIDEOS}' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f'comparing on {NUM_VIDEOS} videos, 3 of them searched on (same file or equal' in said
+    assert '7 videos, 3 of them searched on: ' in said and 'cost, 4 held-out videos: ' in said
     assert searched(tiny, out, '--clips', folder, '--trials', 6) == 0
     assert json.loads((out / 'search.json').read_text())['num_trials'] == 6
     assert searched(tiny, out) == 2
     assert 'search with other videos' in capsys.readouterr().err
+
+
+def test_overlap_is_found_by_content_and_none_is_called_held_out(
+    tiny: Tiny, tmp_path: Path, capsys
+) -> None:
+    """All under other names; then two of them beside one that is not in the list."""
+    copies = tmp_path / 'copies'
+    copies.mkdir()
+    for i, name in enumerate(tiny.names):
+        shutil.copy(tiny.folder / 'videos' / name, copies / f'{9 - i}.mp4')
+    out = tmp_path / 'all'
+    assert searched(tiny, out, '--clips', copies, '--search-videos', 9) == 0
+    said = capsys.readouterr().out
+    assert 'comparing on 7 videos, all of them searched on (same file or equal content)' in said
+    assert 'same cost, 7 videos, all of them searched on: ' in said
+    assert not list(out.glob('heldout*')) and list(out.glob('compared_*/results.json'))
+    told = [said, *(path.read_text() for path in (out / 'one_view_0.8.py', out / 'search.json'))]
+    told += [path.read_text() for path in out.glob('compared_*/results.*')]
+    assert len(told) == 6 and not any('held-out' in text for text in told)
+    assert '(7 of them searched on)' in told[-1]
+    for path in list(copies.glob('*'))[2:]:
+        path.unlink()
+    write_video(copies / 'new.mp4', seed=50, num_frames=30)
+    out = tmp_path / 'two'
+    assert searched(tiny, out, '--clips', copies, '--search-videos', 9) == 0
+    said = capsys.readouterr().out
+    assert 'comparing on 7 videos, 2 of them searched on' in said
+    assert 'same cost, 7 videos, 2 of them searched on: ' in said
+    assert 'same cost, 5 held-out videos: ' in said
+    assert len((out / 'heldout.txt').read_text().splitlines()) == 5
+    for path in copies.glob('?.mp4'):
+        path.unlink()
+    assert searched(tiny, tmp_path / 'none', '--clips', copies) == 0
+    said = capsys.readouterr().out
+    assert 'comparing on 7 held-out videos\n' in said and 'cost, 7 held-out videos: ' in said
+
+
+def test_a_copy_in_the_list_is_not_held_out(
+    tiny: Tiny, tmp_path: Path, child: Callable[..., Path], capsys
+) -> None:
+    """Every video is listed again as a copy of another name and class: three leave six out."""
+    copies = tmp_path / 'copies'
+    copies.mkdir()
+    lines = []
+    for i, name in enumerate(tiny.names):
+        shutil.copy(tiny.folder / 'videos' / name, copies / f'{i}.mp4')
+        lines += [f'{tiny.folder}/videos/{name} {i}', f'{copies}/{i}.mp4 {6 - i}']
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    text = f'test_dataloader = dict(dataset=dict(ann_file={str(tmp_path / "list.txt")!r}))'
+    assert run_tool('search_schedule', child(text), tiny.checkpoint, *SEARCH, '--out', 'out') == 0
+    (number,) = re.findall(r'comparing on (\d+) held-out', capsys.readouterr().out)
+    names = [Path('out', name).read_text() for name in ('search.txt', 'heldout.txt')]
+    contents = [
+        {Path(line.rpartition(' ')[0]).read_bytes() for line in text.splitlines()} for text in names
+    ]
+    assert not contents[0] & contents[1]
+    assert int(number) == 2 * len(contents[1]) == 14 - 2 * len(contents[0])
 
 
 def test_a_refused_search_leaves_everything_as_it_was(

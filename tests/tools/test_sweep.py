@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sta.report.writers import read_scores
-from sta.sweeps import start as start_module
-from sta.sweeps.job import ElementJob
 from sta.sweeps.status import count_stored
 
 from .test_processes import assert_same_scores
@@ -19,7 +16,6 @@ from .test_resume import same, table
 from .tiny import NUM_VIDEOS, Tiny, run_tool
 
 VARIANTS = ('--schedules', '0', '3', '--pruners', 'sta', 'random')
-Runner = Callable[..., None]
 
 
 @pytest.fixture(scope='module')
@@ -28,24 +24,6 @@ def alone(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('sweep') / 'alone'
     assert run_tool('test', tiny.one_view, tiny.checkpoint, *VARIANTS, '--work-dir', folder) == 0
     return folder
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Elements run in this process, which spares them the start of Python; gives their names."""
-    names: list[str] = []
-
-    def run(
-        jobs: Sequence[ElementJob], _: Any, folder: Path, *, started: Runner, ended: Runner
-    ) -> None:
-        for job in jobs:
-            names.append(job.name)
-            started(job, '999999999')  # no such process: it has ended
-            run_tool('test', *job.command[2:])
-            ended(job)
-
-    monkeypatch.setattr(start_module, 'run_locally', run)
-    yield names
 
 
 def sweep(tiny: Tiny, *words: object, config: Path | None = None) -> int:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from sta.datasets.errors import DataError
 from sta.evaluation import LeftOut, SummaryRow
 
+from ..results_folder import is_number, no_number
+
 
 class Evaluation(NamedTuple):
     """What is known of an evaluation from its results.json.
@@ -39,7 +41,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     if not path.is_file():
         raise DataError(f'{folder} holds no results.json: give a folder that tools/test.py wrote')
     try:
-        found = json.loads(path.read_text(encoding='utf-8'))
+        found = json.loads(path.read_text(encoding='utf-8'), parse_constant=no_number)
         return Evaluation(
             rows=tuple(_row(row) for row in found['rows']),
             settings=tuple(found['variants']),
@@ -55,11 +57,17 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def _row(found: dict[str, Any]) -> SummaryRow:
-    """A row; JSON has no NaN, which the fields that are never None may hold."""
+    """A row; JSON has no NaN, which a speed that nobody measured is.
+
+    Raises:
+        ValueError: another number is not one.
+    """
     values = {}
     for field in dataclasses.fields(SummaryRow):
         value = found.get(field.name, field.default)
-        if value is None and field.type == 'float':
+        if value is None and field.name == 'clips_per_s':
             value = float('nan')
+        elif field.type == 'float' and not is_number(value):
+            raise ValueError(f'{field.name} of {found.get("name")} is {value!r}, not a number')
         values[field.name] = tuple(value) if isinstance(value, list) else value
     return SummaryRow(**values)

@@ -10,13 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from sta.engine.session import say
 from sta.evaluation import compare_classes, shown_rows
 
 from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
-from ..columns import unpaired_on_k400
+from ..columns import counted, has_too_few, unpaired_on_k400
 from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
-from ..results_folder import choose_pair, read_run
+from ..results_folder import Run, choose_pair, not_finite_counts, read_run
 from .evaluation import Evaluation, read_evaluation
 from .examples import read_examples
 from .pictures import Picture, grey_variables, inline_png, inline_svg
@@ -50,15 +51,18 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
         OSError: a picture cannot be read, or the page not be written.
     """
     folder = Path(folder)
-    found = read_evaluation(folder)
+    found, run = read_evaluation(folder), read_run(folder)
+    unsaid = _unsaid(found, run)
+    for line in unsaid:
+        say(line)
     examples, examples_note = read_examples(folder)
     page = render(
         title=Path(str(found.facts['config'])).stem,
         facts=found.facts,
         summary=summary_of(found),
         results=results_table(found),
-        note=found.note,
-        plots=_plots(found, folder),
+        note=' '.join(filter(None, [found.note, *unsaid])),
+        plots=_plots(found, run, folder),
         examples=examples,
         examples_note=examples_note,
         pictures=[_picture(path) for path in pictures],
@@ -135,14 +139,18 @@ def render(
 
 
 def summary_of(found: Evaluation) -> str:
-    """What the best saving within a point of no pruning is, in a sentence; '' if nothing is."""
+    """What the best saving within a point of no pruning is, in a sentence; '' if nothing is.
+
+    Nothing is said of too few videos, nor where scores are not finite.
+    """
     unpruned = next((row for row in found.rows if not row.pruner), None)
     close = [
         row
         for row in shown_rows(found.rows)
         if row.pruner and row.top1_change is not None and row.top1_change > -1.0
+        if not row.not_finite and not has_too_few(row)
     ]
-    if unpruned is None or not close:
+    if unpruned is None or unpruned.not_finite or not close:
         return ''
     best = max(close, key=lambda row: row.reduction_percent)
     interval = ''
@@ -156,7 +164,20 @@ def summary_of(found: Evaluation) -> str:
     )
 
 
-def _plots(found: Evaluation, folder: Path) -> list[Picture]:
+def _unsaid(found: Evaluation, run: Run) -> list[str]:
+    """Scores that are not finite, where results.json of an older version does not count them."""
+    said = {row.name: row.not_finite for row in found.rows}
+    failed = {n: k for n, k in not_finite_counts(run.scores).items() if said.get(n, 0) != k}
+    if not failed:
+        return []
+    counts = ', '.join(f'{name} {count}' for name, count in failed.items())
+    return [
+        f'SCORES NOT FINITE in scores.npz, counted as wrong: {counts} of '
+        f'{counted(len(run.scores.labels), "video")}; the numbers above do not say so.'
+    ]
+
+
+def _plots(found: Evaluation, run: Run, folder: Path) -> list[Picture]:
     figure = plot_accuracy_vs_gflops(shown_rows(found.rows), num_videos=found.facts['num_videos'])
     plots = [_plot(figure, 'Accuracy against GFLOPs')]
     if all(row.clips_per_s > 0 for row in found.rows):
@@ -166,7 +187,6 @@ def _plots(found: Evaluation, folder: Path) -> list[Picture]:
             hardware=str(found.facts['hardware']),
         )
         plots.append(_plot(speed, 'Accuracy against throughput of the model alone'))
-    run = read_run(folder)
     if len(run.scores.variants) > 1:
         first, second = choose_pair(run)
         names = _class_names(folder / 'classes.csv', run.scores.scores.shape[2])
