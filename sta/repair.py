@@ -133,7 +133,7 @@ def replace_distributions(requirement: str, *installed: str) -> str:
     folder = shlex.quote(str(_wheel_folder()))
     return pip_command(
         f'wheel --no-deps -w {folder} {_quoted([requirement])}',
-        f'uninstall -y {" ".join(installed)}',
+        f'uninstall -y {" ".join(sorted(installed))}',
         f'install --no-index --find-links {folder} --no-deps {_quoted([requirement])}',
     )
 

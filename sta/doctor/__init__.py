@@ -2,7 +2,7 @@
 
 import sys
 
-if sys.version_info < (3, 9):  # the rest is written in a Python that these cannot read
+if sys.version_info < (3, 9):  # noqa: UP036 (they cannot read the rest, but get one line)
     print(f'Python {sys.version.split()[0]} is too old: sta needs 3.10 or later (tested: 3.11).')
     sys.exit(1)
 

@@ -42,6 +42,8 @@ TESTED_PYTHONS = ('3.11',)
 INSTALLED_PYTHONS = ('3.10', '3.12')  # everything but torch was installed and imported
 HOST = ('numpy', 'torch', 'opencv', 'mmengine', 'mmcv-lite', 'mmaction2')
 OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
+EVERYTHING = 'everything'
+EVALUATION = 'configs, evaluation, training'
 SMALL_SHARED_MEMORY = 1 << 30  # bytes; Docker gives 64 MB
 
 
@@ -53,42 +55,62 @@ class Package:
         distribution: name pip knows, as in requirements.txt.
         module: name that Python imports.
         required: range of versions as in requirements.txt, empty for any.
-        needed_for: what does not work without it.
         alternatives: other distributions of the same module.
         install: what to ask pip for, default the distribution in its range.
         needs: subjects whose failure would explain its own.
+        needed_for: what does not work without it.
         part: a module inside whose import shows whether it fits numpy.
     """
 
     distribution: str
     module: str
     required: str = ''
-    needed_for: str = 'everything'
     alternatives: tuple[str, ...] = ()
     install: str = ''
     needs: tuple[str, ...] = ()
+    needed_for: str = EVERYTHING
     part: str = ''
 
 
-EVALUATION = 'configs, evaluation, training'
 PACKAGES = (
-    Package('numpy', 'numpy', '>=1.24', 'all but sta.apply'),
+    Package('numpy', 'numpy', '>=1.24', needed_for='all but sta.apply'),
     Package('torch', 'torch', '>=2.1', install=TORCH),
-    Package('mmengine', 'mmengine', '>=0.10.7,<0.11', EVALUATION, ('mmengine-lite',), '', HOST[:3]),
-    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', EVALUATION, ('mmcv',), '', HOST[:4]),
-    Package('mmaction2', 'mmaction', '==1.2.0', EVALUATION, needs=HOST[:5]),
-    Package('decord', 'decord', '>=0.6', 'videos', needs=('numpy',)),
-    Package('av', 'av', '>=11', 'videos', needs=('numpy',)),
+    Package(
+        'mmengine',
+        'mmengine',
+        '>=0.10.7,<0.11',
+        ('mmengine-lite',),
+        needs=HOST[:3],
+        needed_for=EVALUATION,
+    ),
+    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',), needs=HOST[:4], needed_for=EVALUATION),
+    Package('mmaction2', 'mmaction', '==1.2.0', needs=HOST[:5], needed_for=EVALUATION),
+    Package('decord', 'decord', '>=0.6', needs=HOST[:1], needed_for='videos'),
+    Package('av', 'av', '>=11', needs=HOST[:1], needed_for='videos'),
     Package('einops', 'einops', '>=0.6'),
-    Package('safetensors', 'safetensors', '>=0.4', 'checkpoints'),
-    Package('rich', 'rich', '>=13', 'tables'),
-    Package('matplotlib', 'matplotlib', '>=3.7', 'plots', needs=('numpy',), part='matplotlib.path'),
-    Package('Jinja2', 'jinja2', '>=3.0', 'report.html'),
-    Package('scipy', 'scipy', '>=1.11', 'intervals, tests', needs=('numpy',), part='scipy.special'),
-    Package('submitit', 'submitit', '>=1.5,<1.6', 'sweeps'),
-    Package('PyYAML', 'yaml', '>=6.0', 'sweeps'),
-    Package('optuna', 'optuna', '>=4', 'searches', needs=('numpy',)),
-    Package('importlib_metadata', 'importlib_metadata', '', EVALUATION),
+    Package('safetensors', 'safetensors', '>=0.4', needed_for='checkpoints'),
+    Package('rich', 'rich', '>=13', needed_for='tables'),
+    Package(
+        'matplotlib',
+        'matplotlib',
+        '>=3.7',
+        needs=HOST[:1],
+        needed_for='plots',
+        part='matplotlib.path',
+    ),
+    Package('Jinja2', 'jinja2', '>=3.0', needed_for='report.html'),
+    Package(
+        'scipy',
+        'scipy',
+        '>=1.11',
+        needs=HOST[:1],
+        needed_for='intervals and tests',
+        part='scipy.special',
+    ),
+    Package('submitit', 'submitit', '>=1.5,<1.6', needed_for='sweeps'),
+    Package('PyYAML', 'yaml', '>=6.0', needed_for='sweeps'),
+    Package('optuna', 'optuna', '>=4', needs=HOST[:1], needed_for='searches'),
+    Package('importlib_metadata', 'importlib_metadata', needed_for=EVALUATION),
 )
 
 
@@ -226,7 +248,7 @@ def _failed_import(
         return Finding(name, ABSENT, required, State.HEALED)
     if not installed:
         found = f'{ABSENT}: needed for {package.needed_for}'
-        state = State.BROKEN if package.needed_for == 'everything' else _state_of_absence()
+        state = State.BROKEN if package.needed_for == EVERYTHING else _state_of_absence()
         return Finding.to_install(name, found, required, state, _requirement(package))
     culprits = sorted(unusable & set(package.needs))
     if culprits:

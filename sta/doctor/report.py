@@ -16,7 +16,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 from sta.compat import first_line
-from sta.repair import install, reinstall
+from sta.repair import install, reinstall, repair_opencv
 
 from .finding import Check, Finding, State
 from .packages import (
@@ -143,8 +143,8 @@ def _crashed(subject: str, crash: str) -> Finding:
     """A check that took its process down; the files of what it tried are suspect."""
     blamed = {probe.subject: probe.blamed for probe in PROBES if probe.blamed}
     blamed |= {package.distribution: package.distribution for package in PACKAGES}
-    blamed |= {'opencv': 'opencv-python'}
     mend = reinstall(blamed[subject]) if subject in blamed else ''
+    mend = repair_opencv() if subject == 'opencv' else mend
     return Finding(subject, crash, 'does not crash', State.BROKEN, mend)
 
 
