@@ -85,18 +85,26 @@ def install(*requirements: str) -> str:
     two different ones; so both are named. What is built for numpy 1 keeps numpy 1.
     """
     wanted = list(dict.fromkeys(requirements))
-    headless: list[str] = []
+    pins: tuple[str, ...] = ()
     if any(_name(requirement) in BRING_OPENCV for requirement in wanted):
-        pins, headless = _opencv_pins()
+        pins = opencv_requirements()
         wanted += [pin for pin in pins if pin not in wanted]
     if _keeps_numpy_1() and _name(NUMPY) not in map(_name, wanted):
         wanted.append(NUMPY_1)
-    return pip_command(*_then_headless(f'install {_quoted(wanted)}', headless))
+    step = f'install {_quoted(wanted)}'
+    return pip_command(*(_then_whole(step, pins) if opencv_wheels() else [step]))
 
 
 def opencv_requirements() -> tuple[str, ...]:
-    """Both usual wheels at one version; none where they are installed so."""
-    return tuple(_opencv_pins()[0])
+    """Both usual wheels, and headless ones that are installed, in one version; none where it is so.
+
+    mmengine and mmaction2 require the usual ones whatever else fills the folder.
+    """
+    wheels = opencv_wheels()
+    if len(set(wheels.values())) == 1 and all(wheel in wheels for wheel in USUAL_WHEELS):
+        return ()
+    names = dict.fromkeys((*USUAL_WHEELS, *wheels))
+    return tuple(f'{name}=={opencv_version()}' for name in names)
 
 
 def numpy_requirement() -> str:
@@ -117,12 +125,9 @@ def fit_to_numpy(requirement: str) -> str:
 def return_to_numpy_1() -> str:
     """Go back to numpy 1, with everything installed that asks for numpy 2."""
     wheels = opencv_wheels()
-    others = [name for name in _users_of_numpy_2() if name not in wheels]
-    usual = [f'{wheel}=={OPENCV_NUMPY_1}' for wheel in wheels if 'headless' not in wheel]
-    headless = [f'{wheel}=={OPENCV_NUMPY_1}' for wheel in wheels if 'headless' in wheel]
-    return pip_command(
-        *_then_headless(f'install {_quoted([NUMPY_1, *sorted(others), *usual])}', headless)
-    )
+    others = sorted(name for name in _users_of_numpy_2() if name not in wheels)
+    pins = [f'{wheel}=={OPENCV_NUMPY_1}' for wheel in wheels]
+    return pip_command(*_then_whole(f'install {_quoted([NUMPY_1, *others, *pins])}', pins))
 
 
 def replace_distributions(requirement: str, *installed: str) -> str:
@@ -156,13 +161,12 @@ def repair_opencv(*, headless: bool = False, rebuild: bool = False) -> str:
     version = min(versions) if keep else opencv_version()
     if lacking and version not in OPENCV_VERSIONS:
         version, keep = opencv_version(), False
-    usual = [f'{name}=={version}' for name in names if 'headless' not in name]
-    last = [f'{name}=={version}' for name in names if 'headless' in name]
-    if lacking and keep:
-        usual = []
-    if not (usual and last):
-        return pip_command(f'{_FORCED} {_quoted(usual or last)}')
-    return pip_command(*_then_headless(f'{_FORCED} {_quoted(usual)}', last))
+    if keep and lacking:
+        names = [HEADLESS]  # over the others, whose files are of its version
+    pins = [f'{name}=={version}' for name in names]
+    step = f'{_FORCED} {_quoted(pins)}'
+    once = len(pins) == 1 or (keep and not any('headless' in name for name in names))
+    return pip_command(*([step] if once else _then_whole(step, pins)))
 
 
 def opencv_wheels() -> dict[str, str]:
@@ -194,27 +198,24 @@ def torch_needs_numpy_1() -> bool:
     return torch is not None and not satisfies(torch, TORCH_FOR_NUMPY_2)
 
 
-def _opencv_pins() -> tuple[list[str], list[str]]:
-    """Pins of the usual wheels and of installed headless ones; none where all is well."""
-    wheels = opencv_wheels()
-    if len(set(wheels.values())) == 1 and all(wheel in wheels for wheel in USUAL_WHEELS):
-        return [], []
-    version = opencv_version()
-    headless = [f'{wheel}=={version}' for wheel in wheels if 'headless' in wheel]
-    return [f'{wheel}=={version}' for wheel in USUAL_WHEELS], headless
+def _usual_and_headless(pins: Sequence[str]) -> tuple[list[str], list[str]]:
+    usual = [pin for pin in pins if 'headless' not in pin]
+    return usual, [pin for pin in pins if pin not in usual]
 
 
-def _then_headless(step: str, headless: Sequence[str]) -> list[str]:
-    """A step, and after it the headless wheels, which the step must not overwrite."""
-    if not headless:
+def _then_whole(step: str, pins: Sequence[str]) -> list[str]:
+    """A step that changes versions of OpenCV's wheels, and what makes their folder whole after it.
+
+    The removal of an old wheel takes along files that a new one has already brought, so each is
+    written once more now that all are of one version; headless ones last, since the last fills the
+    folder.
+    """
+    if not pins:
         return [step]
     folder = shlex.quote(str(_wheel_folder()))
-    names = _quoted(headless)
-    return [
-        f'wheel --no-deps -w {folder} {names}',
-        step,
-        f'{_FORCED} --no-index --find-links {folder} {names}',
-    ]
+    local = f'{_FORCED} --no-index --find-links {folder}'
+    again = [f'{local} {_quoted(group)}' for group in _usual_and_headless(pins) if group]
+    return [f'wheel --no-deps -w {folder} {_quoted(pins)}', step, *again]
 
 
 def _users_of_numpy_2() -> set[str]:

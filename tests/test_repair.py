@@ -464,20 +464,39 @@ def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
+def steps(command: str) -> list[str]:
+    return [step.partition(' -m pip ')[2] for step in command.split(' && ')]
+
+
 def test_opencv_comes_in_one_version_that_fits_numpy(versions: dict[str, str]) -> None:
     both = '"opencv-python=={0}" "opencv-contrib-python=={0}"'
-    assert repair.install('mmaction2==1.2.0').endswith(both.format('5.0.0.93'))
+    new, old = both.format('5.0.0.93'), both.format('4.11.0.86')
+    assert steps(repair.install('mmaction2==1.2.0')) == [f'install "mmaction2==1.2.0" {new}']
     versions |= {'numpy': '1.26.4', 'opencv-python': '4.8.1.78'}
-    assert repair.install('mmengine>=0.10').endswith(f'{both.format("4.11.0.86")} "numpy>=1.24,<2"')
+    fetch, install, again = steps(repair.install('mmengine>=0.10'))
+    assert re.fullmatch(rf'wheel --no-deps -w \S+ {old}', fetch)
+    assert install == f'install "mmengine>=0.10" {old} "numpy>=1.24,<2"'
+    assert re.fullmatch(rf'install --force-\S+ --no-deps --no-index --find-links \S+ {old}', again)
     versions |= {'opencv-contrib-python': '4.8.1.78'}
-    assert repair.install('mmengine>=0.10').endswith('install "mmengine>=0.10" "numpy>=1.24,<2"')
-    versions |= {'numpy': '2.4.6', 'opencv-contrib-python': '5.1.0.95'}
-    assert repair.repair_opencv().endswith(f'--no-deps {both.format("5.0.0.93")}')
+    assert '"opencv' not in repair.install('mmengine>=0.10')  # nothing to change
+    forced = 'install --force-reinstall --no-deps'
+    assert steps(repair.repair_opencv()) == [f'{forced} {both.format("4.8.1.78")}']
+    assert steps(repair.repair_opencv(headless=True)) == [f'{forced} "{repair.HEADLESS}==4.8.1.78"']
+    versions |= {'numpy': '2.4.6'}
+    assert steps(repair.repair_opencv(rebuild=True))[1] == f'{forced} {new}'
+    versions |= {'opencv-contrib-python': '5.1.0.95'}
+    assert steps(repair.repair_opencv())[1] == f'{forced} {new}'
+    del versions['opencv-python']  # 5.1 exists of contrib; a headless wheel of it does not
+    assert steps(repair.repair_opencv()) == [f'{forced} "opencv-contrib-python==5.1.0.95"']
+    assert steps(repair.repair_opencv(headless=True))[3].endswith(f'"{repair.HEADLESS}==5.0.0.93"')
+    versions |= {'torch': '2.2.2'}  # which is for numpy 1: one version for either numpy
+    assert repair.opencv_version() == '4.11.0.86'
 
 
 def test_a_headless_wheel_stays_the_last(versions: dict[str, str]) -> None:
     versions |= {'numpy': '2.4.6', 'opencv-python-headless': '4.13.0.92'}
-    fetch, install, last = repair.install('mmcv-lite>=2.0').split(' && ')
-    assert 'wheel --no-deps -w' in fetch and '"opencv-python-headless==5.0.0.93"' in fetch
-    assert install.endswith('"opencv-python==5.0.0.93" "opencv-contrib-python==5.0.0.93"')
-    assert '--no-index' in last and last.endswith('"opencv-python-headless==5.0.0.93"')
+    fetch, install, usual, headless = steps(repair.install('mmcv-lite>=2.0'))
+    assert fetch.startswith('wheel ') and fetch.endswith('"opencv-python-headless==5.0.0.93"')
+    assert '"opencv-python==5.0.0.93" "opencv-contrib-python==5.0.0.93"' in install
+    assert '--no-index' in usual and usual.endswith('"opencv-contrib-python==5.0.0.93"')
+    assert '--no-index' in headless and headless.endswith(' "opencv-python-headless==5.0.0.93"')
