@@ -206,6 +206,13 @@ def stubs(source: str, version: str | None) -> Callable[[Path], Scratch]:
             write_module(scratch.site, package.module, source)
             installed = importlib.metadata.version(package.distribution)
             write_metadata(scratch.site, package.distribution, version or installed)
+            [info] = scratch.site.glob(f'{package.distribution.replace("-", "_")}-*.dist-info')
+            files = (
+                f'{package.module}/__init__.py',
+                f'{info.name}/METADATA',
+                f'{info.name}/RECORD',
+            )
+            (info / 'RECORD').write_text(''.join(f'{name},,\n' for name in files))
         for wheel in repair.USUAL_WHEELS:
             scratch.install(f'{wheel}=={repair.OPENCV_NEWEST}')
         return scratch

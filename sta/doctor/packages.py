@@ -250,13 +250,16 @@ def _failed_import(
         found = f'{ABSENT}: needed for {package.needed_for}'
         state = State.BROKEN if package.needed_for == EVERYTHING else _state_of_absence()
         return Finding.to_install(name, found, required, state, _requirement(package))
+    reason, [present, *_] = first_line(error), installed
+    if not satisfies(installed[present], package.required):
+        text = f'{installed[present]}, and {reason}'
+        return _wrong_version(package, installed, text)
     culprits = sorted(unusable & set(package.needs))
     if culprits:
         return Finding(name, f'needs {", ".join(culprits)}', required, State.SKIPPED)
-    reason, [present, *_] = first_line(error), installed
     if package.module == 'numpy':
         return Finding(name, reason, required, State.BROKEN, numpy_fault()[1])
-    if not satisfies(installed[present], package.required) or _lacks_requirement(present, error):
+    if _lacks_requirement(present, error):
         return _wrong_version(package, installed, reason)
     if blames_numpy(error) and 'numpy' in package.needs:
         mend = fit_to_numpy(f'{present}{package.required}')
