@@ -259,9 +259,17 @@ def test_absent_opencv_is_installed_not_explained(monkeypatch: pytest.MonkeyPatc
     assert finding.mend.startswith(PIP_INSTALL)
 
 
-def test_the_back_port_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, 'importlib_metadata', None)
-    assert check_package(Package('importlib_metadata', 'importlib_metadata')).state is State.HEALED
+def test_the_back_port_may_be_absent_but_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_port = Package('importlib_metadata', 'importlib_metadata')
+    write_module(tmp_path, 'importlib_metadata', 'raise ValueError("cut")')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, 'importlib_metadata', raising=False)
+    damaged = check_package(back_port)
+    assert damaged.state is State.BROKEN and damaged.mend.startswith(f'{FORCED}"importlib_metadata')
+    monkeypatch.setattr('sta.doctor.packages.distribution_version', lambda name: None)
+    assert check_package(back_port).state is State.HEALED
 
 
 def fails() -> str:

@@ -244,8 +244,8 @@ def _failed_import(
     package: Package, installed: dict[str, str], error: BaseException, unusable: set[str]
 ) -> Finding:
     name, required = package.distribution, package.required or 'any'
-    if package.module == 'importlib_metadata':  # sta.compat puts the standard one in its place
-        return Finding(name, ABSENT, required, State.HEALED)
+    if not installed and package.module == 'importlib_metadata':
+        return Finding(name, ABSENT, required, State.HEALED)  # sta.compat puts in the standard one
     if not installed:
         found = f'{ABSENT}: needed for {package.needed_for}'
         state = State.BROKEN if package.needed_for == EVERYTHING else _state_of_absence()
@@ -315,7 +315,7 @@ def _owner(error: BaseException) -> str:
     traceback = error.__traceback__
     while traceback is not None and not isinstance(error, ModuleNotFoundError):
         name = traceback.tb_frame.f_globals.get('__name__', '')
-        module = module if name.startswith('importlib') else name
+        module = module if name.partition('.')[0] == 'importlib' else name
         traceback = traceback.tb_next
     owners = importlib.metadata.packages_distributions().get(module.partition('.')[0], [''])
     return owners[0] if owners[0] != 'sta' else ''
