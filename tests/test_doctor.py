@@ -286,6 +286,12 @@ def test_a_probe_is_skipped_when_its_package_is_broken() -> None:
     finding = try_probe(Probe('thing', 'it works', ('torch', 'av'), fails), {'torch'})
     assert (finding.state, finding.found) == (State.SKIPPED, 'needs torch')
 
+    def misses_einops() -> str:
+        raise ModuleNotFoundError("No module named 'einops'", name='einops.layers')
+
+    finding = try_probe(Probe('thing', 'it works', (), misses_einops), {'einops'})
+    assert (finding.state, finding.found) == (State.SKIPPED, 'needs einops')
+
 
 def test_a_host_beyond_healing_stops_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from sta.compat import HostError

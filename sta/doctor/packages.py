@@ -240,6 +240,13 @@ def mend_of(error: BaseException, distribution: str = '') -> str:
     return reinstall(culprit or distribution) if culprit or distribution else ''
 
 
+def absent_package(error: BaseException) -> str:
+    """The subject whose module an error misses; empty where it misses none of PACKAGES."""
+    missing = error.name or '' if isinstance(error, ModuleNotFoundError) else ''
+    names = {package.module: package.distribution for package in PACKAGES}
+    return names.get(missing.partition('.')[0], '')
+
+
 def _failed_import(
     package: Package, installed: dict[str, str], error: BaseException, unusable: set[str]
 ) -> Finding:

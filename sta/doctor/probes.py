@@ -12,7 +12,7 @@ from sta.installed import distribution_version
 from sta.repair import return_to_numpy_1, torch_needs_numpy_1
 
 from .finding import Check, Finding, State
-from .packages import HOST, mend_of
+from .packages import HOST, absent_package, mend_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ def try_probe(probe: Probe, unusable: set[str]) -> Finding:
     try:
         return Finding(probe.subject, probe.attempt(), probe.proves, State.OK)
     except (Exception, SystemExit) as error:  # a probe is there to fail
+        missing = absent_package(error)
+        if missing in unusable:
+            return Finding(probe.subject, f'needs {missing}', probe.proves, State.SKIPPED)
         mend = mend_of_probe(probe, error)
         return Finding(probe.subject, first_line(error), probe.proves, State.BROKEN, mend)
 
