@@ -18,6 +18,7 @@ TRAIN_DATA_ARGS ?= --out data/motions
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 STAMP := $(VENV)/.installed
+TRY_CV2 := import cv2; cv2.__version__
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py
 
 .DEFAULT_GOAL := help
@@ -46,8 +47,10 @@ train-data: install  ## render the training videos of the embedded data set
 	$(PY) tools/make_motions.py --split train_easy $(TRAIN_DATA_ARGS)
 	$(PY) tools/make_motions.py --split train $(TRAIN_DATA_ARGS)
 
-doctor: $(STAMP)  ## versions, what is broken and the command that mends it
-	$(PY) -m sta.doctor
+doctor:  ## versions, what is broken and the command that mends it; installs nothing
+	@python='$(PY)'; [ -x "$$python" ] || { python='$(PYTHON)'; \
+		echo "No $(VENV) here: make install makes it. This is about $$python."; }; \
+	"$$python" -m sta.doctor
 
 clean:  ## remove .venv and what tools left behind; data and results stay
 	rm -rf $(VENV) build sta.egg-info .pytest_cache .ruff_cache
@@ -68,15 +71,16 @@ $(STAMP): $(REQUIREMENTS) | $(PY)
 	@echo 'Installing into $(VENV): about 2 minutes with a CPU build of PyTorch, longer with CUDA.'
 	$(PIP) install -qq $(PIP_ARGS) -c constraints.txt -r requirements.txt -r requirements-dev.txt
 	$(PIP) install -qq --no-deps --no-build-isolation -e .
-	@$(PY) -c 'import cv2' 2> /dev/null || $(MAKE) --no-print-directory headless-opencv
+	@$(PY) -c '$(TRY_CV2)' 2> /dev/null || $(MAKE) --no-print-directory headless-opencv
 	@touch $@
 
 # The usual OpenCV wheels need a desktop's libGL.so.1 and glib, which a bare server lacks. The
-# headless wheel of the same version is the same library without windows and needs neither.
+# headless wheel of the same version is the same library without windows and needs neither. It goes
+# over the others: their metadata stay, which mmengine and mmaction2 ask for, and nothing is lost
+# where it cannot be fetched.
 .PHONY: headless-opencv
 headless-opencv:
-	@echo 'import cv2 fails (no libGL.so.1 or glib here): changing to the headless OpenCV wheel.'
+	@echo 'import cv2 fails (no libGL.so.1 or glib here): adding the headless OpenCV wheel.'
 	@version=$$($(PY) -c 'from importlib.metadata import version; print(version("opencv-contrib-python"))') \
-	&& $(PIP) uninstall -qq -y opencv-python opencv-contrib-python \
 	&& $(PIP) install -qq $(PIP_ARGS) --force-reinstall --no-deps "opencv-contrib-python-headless==$$version"
-	@$(PY) -c 'import cv2' || { echo 'OpenCV still does not import. See: $(PY) -m sta.doctor'; exit 1; }
+	@$(PY) -c '$(TRY_CV2)' || { echo 'OpenCV still does not import. See: $(PY) -m sta.doctor'; exit 1; }

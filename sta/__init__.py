@@ -13,5 +13,5 @@ def __getattr__(name: str) -> object:
     return getattr(import_module('sta.hosts'), name)
 
 
-def __dir__() -> list[str]:
+def __dir__() -> 'list[str]':  # quoted for Pythons that the doctor only tells their age
     return sorted({*globals(), *__all__})

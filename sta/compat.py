@@ -7,6 +7,7 @@ of times. `python -m sta.doctor` lists which of these are in force.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import sys
 import warnings
@@ -16,10 +17,21 @@ from types import ModuleType
 from typing import Any
 
 from .installed import distribution_folder, distribution_version, module_folder, satisfies
+from .repair import (
+    HOST_REQUIREMENTS,
+    MMCV_RANGE,
+    install,
+    numpy_requirement,
+    opencv_requirements,
+    opencv_wheels,
+    reinstall,
+    repair_opencv,
+    replace_distributions,
+)
 
 DRN_PACKAGE = 'mmaction.models.localizers.drn'
 HOST_MODULES = ('torch', 'cv2', 'mmengine', 'mmcv', 'mmaction')
-MMCV_RANGE = '>=2.0,<2.2'  # mmaction2 1.2.0 asserts 2.0.0rc4 <= mmcv < 2.2.0 at import
+NO_DESKTOP = ('libGL', 'libgthread', 'libglib')
 
 
 class HostError(ImportError):
@@ -55,7 +67,7 @@ def heal_host() -> tuple[str, ...]:
 
     Raises:
         HostError: a library is missing, refused by mmaction2, or does not import for lack of a
-            system library; the message holds the command that mends it.
+            system library or whole files; the message holds the command that mends it.
     """
     _refuse_missing_hosts()
     _refuse_unsupported_mmcv()
@@ -72,44 +84,87 @@ def _refuse_unsupported_mmcv() -> None:
     for distribution in ('mmcv', 'mmcv-lite'):
         version = distribution_version(distribution)
         if version is not None and not satisfies(version, MMCV_RANGE):
-            pip = f'{sys.executable} -m pip'
             raise HostError(
                 f'{distribution} {version} is installed, but mmaction2 1.2.0 refuses anything '
-                f'outside {MMCV_RANGE}. Mend: {pip} uninstall -y mmcv mmcv-lite && '
-                f'{pip} install "mmcv-lite{MMCV_RANGE}"'
+                f'outside {MMCV_RANGE}. Mend: {repair_mmcv()}'
             )
+
+
+def repair_mmcv() -> str:
+    """The command that leaves one mmcv that mmaction2 takes: mmcv-lite, which needs no compiler."""
+    requirement = HOST_REQUIREMENTS['mmcv']
+    installed = [name for name in ('mmcv', 'mmcv-lite') if distribution_version(name)]
+    if installed == ['mmcv-lite']:
+        return install(requirement)
+    return replace_distributions(requirement, *installed)
 
 
 def _refuse_missing_hosts() -> None:
     missing = [module for module in HOST_MODULES if module_folder(module) is None]
+    if missing == ['cv2'] and opencv_wheels():
+        return  # its wheels are there and its files are not: another command brings those back
     if missing:
-        raise HostError(
-            f'not installed: {", ".join(missing)}. Mend: make install, or '
-            f'{sys.executable} -m pip install -r requirements.txt'
-        )
+        wanted = [HOST_REQUIREMENTS[module] for module in missing if module in HOST_REQUIREMENTS]
+        opencv = opencv_requirements() if 'cv2' in missing else ()
+        raise HostError(f'not installed: {", ".join(missing)}. Mend: {install(*wanted, *opencv)}')
 
 
 def _refuse_broken_opencv() -> None:
+    # mmcv imports both anyway
+    for name, find_fault in (('numpy', numpy_fault), ('OpenCV', opencv_fault)):
+        fault, command = find_fault()
+        if fault:
+            raise HostError(f'{name} does not import ({fault}). Mend: {command}')
+
+
+def import_whole(module: str) -> ModuleType:
+    """Import a package; what half an uninstall leaves of it is an ImportError like the others."""
+    imported = importlib.import_module(module)
+    root = module.partition('.')[0]
+    if getattr(sys.modules[root], '__file__', None) is None:
+        raise ImportError(f'{root} is half removed: its folder has no __init__.py')
+    return imported
+
+
+def first_line(error: BaseException) -> str:
+    """Name and first line of an error, short enough for a table."""
+    text = (str(error).strip().splitlines() or [''])[0]
+    return f'{type(error).__name__}: {text}'[:200] if text else type(error).__name__
+
+
+def numpy_fault() -> tuple[str, str]:
+    """Why numpy cannot be used, and the command that repairs it; two empty texts where it can."""
     try:
-        import cv2  # noqa: F401  (mmcv imports it anyway)
-    except ImportError as error:
-        raise HostError(f'OpenCV does not import ({error}). Mend: {opencv_mend()}') from None
+        import_whole('numpy')
+    except (Exception, SystemExit) as error:
+        if distribution_version('numpy'):
+            return first_line(error), reinstall('numpy')
+        return first_line(error), install(numpy_requirement())
+    return '', ''
 
 
-def opencv_mend() -> str:
-    """What makes `import cv2` work on a server without a screen: system libraries or other wheels.
+def opencv_fault() -> tuple[str, str]:
+    """Why OpenCV cannot be used, and the command that repairs it; two empty texts where it can.
 
-    The headless wheel is the same OpenCV without windows, so it needs no libGL.so.1 and no glib.
-    mmengine and mmaction2 ask for two wheels that fill the same folder; both have to go.
+    Its wheels share one folder, so removing one of them takes the others' files along; the usual
+    wheels need a desktop's libraries; those of before 2024 do not import with numpy 2.
     """
-    wheel = 'opencv-contrib-python'
-    version = distribution_version(wheel) or distribution_version('opencv-python')
-    pinned = f'{wheel}-headless=={version}' if version else f'{wheel}-headless'
-    pip = f'{sys.executable} -m pip'
-    return (
-        'apt-get install -y libgl1 libglib2.0-0 (as root, on Debian), or, without root: '
-        f'{pip} uninstall -y opencv-python {wheel} && {pip} install --no-deps {pinned}'
-    )
+    try:
+        import_whole('cv2')
+    except (Exception, SystemExit) as error:
+        fault = first_line(error)
+        if not opencv_wheels():
+            return fault, install(*opencv_requirements())
+        if any(library in fault for library in NO_DESKTOP):
+            fault += '; as root on Debian or Ubuntu also: apt-get install -y libgl1 libglib2.0-0'
+            return fault, repair_opencv(headless=True)
+        return fault, repair_opencv(rebuild=blames_numpy(error))
+    return '', ''
+
+
+def blames_numpy(error: BaseException) -> bool:
+    """Whether an import failed because the package was built for another numpy."""
+    return 'numpy' in str(error) or '_ARRAY_API' in str(error)
 
 
 def _torch_is(specifiers: str) -> bool:

@@ -70,20 +70,21 @@ def release(version: str) -> tuple[int, ...]:
 def satisfies(version: str, specifiers: str) -> bool:
     """Whether a version lies in a range such as '>=2.0,<2.2'; pre-releases count as their release.
 
-    Knows >=, < and ==, which is all that requirements.txt uses.
+    Knows >=, <, <= and ==, which is all that requirements.txt uses.
 
     Raises:
         ValueError: another operator.
     """
     found = release(version)
     for specifier in filter(None, (part.strip() for part in specifiers.split(','))):
-        matched = re.fullmatch(r'(>=|<|==)\s*(\S+)', specifier)
+        matched = re.fullmatch(r'(>=|<=|<|==)\s*(\S+)', specifier)
         if matched is None:
-            raise ValueError(f'specifier {specifier!r} is none of >=, <, ==')
+            raise ValueError(f'specifier {specifier!r} is none of >=, <=, <, ==')
         operator, limit = matched.group(1), release(matched.group(2))
         width = max(len(found), len(limit))
         left, right = _padded(found, width), _padded(limit, width)
-        if not {'>=': left >= right, '<': left < right, '==': left == right}[operator]:
+        holds = {'>=': left >= right, '<=': left <= right, '<': left < right, '==': left == right}
+        if not holds[operator]:
             return False
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -13,7 +14,11 @@ import torch
 
 from sta import compat
 from sta.compat import WORKAROUNDS, HostError, heal_host
+from sta.doctor.packages import PACKAGES, check_opencv, check_package
+from sta.repair import HOST_REQUIREMENTS
 from tests.fake_packages import Hider, run_python, write_metadata, write_module
+
+MMCV = next(package for package in PACKAGES if package.module == 'mmcv')
 
 
 def named(name: str) -> compat.Workaround:
@@ -80,14 +85,23 @@ def test_an_mmcv_that_mmaction_refuses_is_named_with_its_mend(
 ) -> None:
     write_metadata(tmp_path, distribution, '2.2.0')
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(HostError, match=rf'^{distribution} 2\.2\.0 .*install "mmcv-lite>=2\.0,<2'):
+    with pytest.raises(HostError, match=rf'^{distribution} 2\.2\.0 is installed') as refusal:
         heal_host()
+    command = str(refusal.value).partition('Mend: ')[2]
+    assert command == check_package(MMCV).mend  # which the tests of sta.repair run
 
 
 def test_missing_libraries_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'meta_path', [Hider('mmaction', 'mmcv'), *sys.meta_path])
-    with pytest.raises(HostError, match=r'^not installed: mmcv, mmaction\. Mend: make install'):
+    with pytest.raises(HostError) as refusal:
         heal_host()
+    assert str(refusal.value) == (
+        f'not installed: mmcv, mmaction. Mend: {sys.executable} -m pip install '
+        '"mmcv-lite>=2.0,<2.2" "mmaction2==1.2.0"'
+    )
+    assert {f'{p.install or p.distribution + p.required}' for p in PACKAGES} >= set(
+        HOST_REQUIREMENTS.values()
+    )
 
 
 def test_opencv_without_a_desktop_is_named_with_both_mends(
@@ -101,8 +115,25 @@ def test_opencv_without_a_desktop_is_named_with_both_mends(
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(HostError, match='libGL') as refusal:
         heal_host()
-    assert 'apt-get install -y libgl1 libglib2.0-0' in str(refusal.value)
-    assert 'opencv-contrib-python-headless==5.0.0.93' in str(refusal.value)
+    reason, _, command = str(refusal.value).partition(' Mend: ')
+    assert 'apt-get install -y libgl1 libglib2.0-0' in reason
+    assert '"opencv-contrib-python-headless==5.0.0.93"' in command
+    assert command == check_opencv().mend
+
+
+@pytest.mark.parametrize(('module', 'said'), [('cv2', 'OpenCV'), ('numpy', 'numpy')])
+def test_half_an_uninstall_is_named(module: str, said: str, tmp_path: Path) -> None:
+    """A folder without __init__.py imports, and has nothing in it."""
+    code = f"""
+import sys, types
+sys.modules[{module!r}] = types.ModuleType({module!r})
+from sta.compat import heal_host
+heal_host()
+"""
+    run = run_python('-c', code)
+    last = run.stderr.splitlines()[-1]
+    assert f'HostError: {said} does not import (ImportError: {module} is half removed' in last
+    assert re.search(r'Mend: \S+ -m pip install --force-reinstall --no-deps "', last)
 
 
 def test_configs_of_mmaction_can_be_inherited(tmp_path: Path) -> None:

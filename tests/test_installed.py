@@ -37,6 +37,8 @@ def test_release_takes_the_leading_numbers(version: str, numbers: tuple[int, ...
         ('1.9', '>=2.0,<2.2', False),
         ('1.2', '==1.2.0', True),
         ('1.2.1', '==1.2.0', False),
+        ('5.0.0.93', '>=4.8,<=5.0.0.93', True),
+        ('5.1.0.95', '>=4.8,<=5.0.0.93', False),
         ('7', '', True),
     ],
 )
@@ -45,7 +47,7 @@ def test_satisfies(version: str, specifiers: str, inside: bool) -> None:
 
 
 def test_satisfies_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match=r"'~=2.0' is none of >=, <, =="):
+    with pytest.raises(ValueError, match=r"'~=2.0' is none of >=, <=, <, =="):
         satisfies('2.0', '>=1.0,~=2.0')
 
 

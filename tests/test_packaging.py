@@ -12,6 +12,7 @@ import pytest
 import sta
 from sta.doctor.packages import PACKAGES
 from sta.installed import satisfies
+from sta.repair import OPENCV_NEWEST, OPENCV_VERSIONS, USUAL_WHEELS
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ('3.10', '3.11', '3.12')
@@ -58,7 +59,11 @@ def test_pins_that_other_things_rest_on(python: str) -> None:
 
 def test_the_doctor_asks_for_what_requirements_ask_for() -> None:
     required = dict(map(split_requirement, read_lines('requirements.txt')))
+    opencv = {wheel: required.pop(wheel) for wheel in USUAL_WHEELS}
     assert {package.distribution: package.required for package in PACKAGES} == required
+    # One range for both, whose upper end exists of both: pip, left alone, then takes equal ones.
+    assert set(opencv.values()) == {f'>={OPENCV_VERSIONS[0][:3]},<={OPENCV_NEWEST}'}
+    assert OPENCV_NEWEST == pins_for('3.11')['opencv-python']
     install = {package.distribution: package.install for package in PACKAGES if package.install}
     assert install == {'torch': f'torch=={pins_for("3.11")["torch"]}'}
 

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
+import os
+import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
-from sta.compat import opencv_mend
-from sta.installed import distribution_version, release, satisfies
-
-from .finding import Finding, State, first_line
-
-ABSENT = 'absent'
-PYTHON_RANGE = '>=3.10'
-TESTED_PYTHON = '<3.13'
-HOST = ('torch', 'opencv', 'mmengine', 'mmcv-lite', 'mmaction2')  # each needs those before it
-PIP_INSTALL = f'{sys.executable} -m pip install '  # a name follows
-OPENCV_WHEELS = (
-    'opencv-python',
-    'opencv-contrib-python',
-    'opencv-python-headless',
-    'opencv-contrib-python-headless',
+from sta.compat import (
+    blames_numpy,
+    first_line,
+    import_whole,
+    numpy_fault,
+    opencv_fault,
 )
+from sta.installed import distribution_version, module_folder, release, satisfies
+from sta.repair import (
+    OPENCV_WHEELS,
+    TORCH,
+    VENV,
+    fit_to_numpy,
+    is_managed,
+    numpy_requirement,
+    opencv_requirements,
+    opencv_wheels,
+    reinstall,
+    repair_opencv,
+    replace_distributions,
+)
+
+from .finding import ABSENT, Check, Finding, State
+
+ROOT = Path(__file__).parents[2]
+PYTHON_RANGE = '>=3.10'
+TESTED_PYTHONS = ('3.11',)
+INSTALLED_PYTHONS = ('3.10', '3.12')  # everything but torch was installed and imported
+HOST = ('numpy', 'torch', 'opencv', 'mmengine', 'mmcv-lite', 'mmaction2')
+OPENMMLAB = ('mmengine', 'mmcv', 'mmaction')
+EVERYTHING = 'everything'
+EVALUATION = 'configs, evaluation, training'
+SMALL_SHARED_MEMORY = 1 << 30  # bytes; Docker gives 64 MB
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,8 @@ class Package:
         alternatives: other distributions of the same module.
         install: what to ask pip for, default the distribution in its range.
         needs: subjects whose failure would explain its own.
+        needed_for: what does not work without it.
+        part: a module inside whose import shows whether it fits numpy.
     """
 
     distribution: str
@@ -44,114 +68,261 @@ class Package:
     alternatives: tuple[str, ...] = ()
     install: str = ''
     needs: tuple[str, ...] = ()
+    needed_for: str = EVERYTHING
+    part: str = ''
 
 
 PACKAGES = (
-    # a range would fetch the newest CUDA build, several GB
-    Package('torch', 'torch', '>=2.1', install='torch==2.13.0'),
-    Package('numpy', 'numpy', '>=1.24'),
-    Package('mmengine', 'mmengine', '>=0.10.7,<0.11', ('mmengine-lite',)),
-    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',), needs=HOST[:3]),
-    Package('mmaction2', 'mmaction', '==1.2.0', needs=HOST[:4]),
-    Package('decord', 'decord', '>=0.6'),
-    Package('av', 'av', '>=11'),
+    Package('numpy', 'numpy', '>=1.24', needed_for='all but sta.apply'),
+    Package('torch', 'torch', '>=2.1', install=TORCH),
+    Package(
+        'mmengine',
+        'mmengine',
+        '>=0.10.7,<0.11',
+        ('mmengine-lite',),
+        needs=HOST[:3],
+        needed_for=EVALUATION,
+    ),
+    Package('mmcv-lite', 'mmcv', '>=2.0,<2.2', ('mmcv',), needs=HOST[:4], needed_for=EVALUATION),
+    Package('mmaction2', 'mmaction', '==1.2.0', needs=HOST[:5], needed_for=EVALUATION),
+    Package('decord', 'decord', '>=0.6', needs=HOST[:1], needed_for='videos'),
+    Package('av', 'av', '>=11', needs=HOST[:1], needed_for='videos'),
     Package('einops', 'einops', '>=0.6'),
-    Package('safetensors', 'safetensors', '>=0.4'),
-    Package('rich', 'rich', '>=13'),
-    Package('matplotlib', 'matplotlib', '>=3.7'),
-    Package('Jinja2', 'jinja2', '>=3.0'),
-    Package('scipy', 'scipy', '>=1.11'),
-    Package('submitit', 'submitit', '>=1.5,<1.6'),
-    Package('PyYAML', 'yaml', '>=6.0'),
-    Package('optuna', 'optuna', '>=4'),
-    Package('importlib_metadata', 'importlib_metadata'),
+    Package('safetensors', 'safetensors', '>=0.4', needed_for='checkpoints'),
+    Package('rich', 'rich', '>=13', needed_for='tables'),
+    Package(
+        'matplotlib',
+        'matplotlib',
+        '>=3.7',
+        needs=HOST[:1],
+        needed_for='plots',
+        part='matplotlib.path',
+    ),
+    Package('Jinja2', 'jinja2', '>=3.0', needed_for='report.html'),
+    Package(
+        'scipy',
+        'scipy',
+        '>=1.11',
+        needs=HOST[:1],
+        needed_for='intervals and tests',
+        part='scipy.special',
+    ),
+    Package('submitit', 'submitit', '>=1.5,<1.6', needed_for='sweeps'),
+    Package('PyYAML', 'yaml', '>=6.0', needed_for='sweeps'),
+    Package('optuna', 'optuna', '>=4', needs=HOST[:1], needed_for='searches'),
+    Package('importlib_metadata', 'importlib_metadata', needed_for=EVALUATION),
 )
 
 
-def check_packages() -> Iterator[Finding]:
-    """Look at OpenCV's wheels and at every package."""
-    broken: set[str] = set()
-    yield (finding := check_opencv())
+def package_checks() -> Iterator[Check]:
+    """A check of every package, those first that explain the failures of others."""
     for package in PACKAGES:
-        if finding.state is State.BROKEN:
-            broken.add(finding.subject)
-        finding = check_package(package)
-        culprits = sorted(broken & set(package.needs))
-        if culprits and finding.state is State.BROKEN and finding.found != ABSENT:
-            reason = f'needs {", ".join(culprits)}'
-            finding = replace(finding, found=reason, state=State.SKIPPED, mend='')
-        yield finding
+        yield Check(package.distribution, lambda unusable, p=package: [check_package(p, unusable)])
+        if package.distribution == 'torch':
+            yield Check('opencv', lambda unusable: [check_opencv(unusable)])
 
 
 def check_python(version: str) -> Finding:
-    """Judge the version of the interpreter."""
+    """Judge the version of the interpreter, and say which ones were tested."""
     if not satisfies(version, PYTHON_RANGE):
-        mend = 'make clean && make install PYTHON=python3.11'
+        # A second environment beside: the first goes only when its owner wants it to.
+        make = f'make -C "{ROOT}" install PYTHON=python3.11 VENV=.venv-3.11'
+        mend = make if (ROOT / 'Makefile').exists() else ''
         return Finding('python', version, PYTHON_RANGE, State.BROKEN, mend)
-    if not satisfies(version, TESTED_PYTHON):
-        return Finding('python', f'{version} (not tested)', PYTHON_RANGE, State.NOTE)
-    return Finding('python', version, PYTHON_RANGE, State.OK)
+    minor = '.'.join(version.split('.')[:2])
+    if minor in TESTED_PYTHONS:
+        return Finding('python', version, PYTHON_RANGE, State.OK)
+    tested, installed = ', '.join(TESTED_PYTHONS), ', '.join(INSTALLED_PYTHONS)
+    if minor in INSTALLED_PYTHONS:
+        found = f'{version}: installed and imported; tested: {tested}'
+        return Finding('python', found, PYTHON_RANGE, State.OK)
+    found = f'{version}: not tested (tested: {tested}; installed and imported: {installed})'
+    return Finding('python', found, PYTHON_RANGE, State.NOTE)
 
 
-def check_package(package: Package) -> Finding:
+def check_pip() -> Finding:
+    """Say how the commands below install where that is not plain."""
+    version = distribution_version('pip')
+    if is_managed():
+        found = 'the system owns this Python and pip refuses to change it (PEP 668)'
+        required = f'commands make {VENV}; afterwards run {VENV}/bin/python'
+        return Finding('pip', found, required, State.NOTE)
+    if module_folder('pip') is None:
+        if module_folder('ensurepip') is None:
+            required = 'for every command below; Debian, Ubuntu: apt-get install python3-pip'
+            return Finding('pip', f'{ABSENT}, and ensurepip too', required, State.NOTE)
+        return Finding('pip', ABSENT, 'commands below begin with ensurepip', State.NOTE)
+    if Path(sys.prefix, 'conda-meta').exists():
+        found = f'{version} in a conda environment'
+        required = "commands below are pip's; conda does not see them"
+        return Finding('pip', found, required, State.NOTE)
+    return Finding('pip', version or 'imports, version unknown', 'installs', State.OK)
+
+
+def check_shared_memory(folder: str = '/dev/shm') -> Iterator[Finding]:
+    """Note a /dev/shm as small as Docker's."""
+    if Path(folder).is_dir():
+        size = shutil.disk_usage(folder).total
+        small = size < SMALL_SHARED_MEMORY
+        found = f'{size / 1e6:,.0f} MB in {folder}'
+        required = 'batches of workers; docker run --shm-size=8g' if small else 'batches of workers'
+        yield Finding('shared memory', found, required, State.NOTE if small else State.OK)
+
+
+def check_work_dirs() -> Finding:
+    """Try to write where results go by default."""
+    folder = Path('work_dirs').absolute()
+    present = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=present):
+            return Finding('work_dirs', str(folder), 'can be written', State.OK)
+    except OSError as error:
+        found = f'{present}: {error.strerror or error}'
+        return Finding('work_dirs', found, 'can be written, or --work-dir', State.NOTE)
+
+
+def check_package(package: Package, unusable: set[str] | None = None) -> Finding:
     """Judge version and import of one package; never raises."""
     name, required = package.distribution, package.required or 'any'
-    found = _installed_name_and_version((name, *package.alternatives))
+    names = (name, *package.alternatives)
+    installed = {n: version for n in names if (version := distribution_version(n))}
     try:
-        importlib.import_module(package.module)
-    except Exception as error:  # whatever a foreign package raises is a finding, not our end
-        if package.module == 'importlib_metadata':  # sta.compat puts the standard one in its place
-            return Finding(name, ABSENT, required, State.HEALED)
-        reason = first_line(error) if found else ABSENT
-        mend = _import_mend(package, found is not None, error)
-        return Finding(name, reason, required, State.BROKEN, mend)
-    if found is None:
+        import_whole(package.module)
+        if package.part:
+            import_whole(package.part)
+    except (Exception, SystemExit) as error:  # whatever a foreign package raises is a finding
+        return _failed_import(package, installed, error, unusable or set())
+    if not installed:
         return Finding(name, 'imports, version unknown', required, State.NOTE)
-    installed_name, version = found
-    text = version if installed_name == name else f'{version} ({installed_name})'
-    if not satisfies(version, package.required):
-        mend = f'{PIP_INSTALL}"{package.install or name + package.required}"'
-        if installed_name != name:
-            mend = f'{sys.executable} -m pip uninstall -y {installed_name} && {mend}'
-        return Finding(name, text, required, State.BROKEN, mend)
-    return Finding(name, text, required, State.OK)
+    text = ', '.join(v if n == name else f'{v} ({n})' for n, v in installed.items())
+    outside = [n for n, version in installed.items() if not satisfies(version, package.required)]
+    if not outside and len(set(installed.values())) == 1:
+        return Finding(name, text, required, State.OK)
+    return _wrong_version(package, installed, text)
 
 
-def check_opencv() -> Finding:
+def check_opencv(unusable: set[str] | None = None) -> Finding:
     """Judge OpenCV: its wheels share one folder, and its usual ones need a desktop's libraries."""
-    versions = {wheel: distribution_version(wheel) for wheel in OPENCV_WHEELS}
-    versions = {wheel: version for wheel, version in versions.items() if version}
-    text = ', '.join(f'{wheel} {version}' for wheel, version in versions.items()) or ABSENT
+    wheels = opencv_wheels()
+    text = ', '.join(f'{wheel} {version}' for wheel, version in wheels.items())
     required = 'imports; wheels of one version'
-    try:
-        importlib.import_module('cv2')
-    except Exception as error:
-        found = first_line(error) if versions else ABSENT
-        mend = opencv_mend() if versions else f'{PIP_INSTALL}"opencv-contrib-python"'
-        return Finding('opencv', found, required, State.BROKEN, mend)
-    if len(set(versions.values())) > 1:
-        newest = max(versions.values(), key=release)
-        same = ' '.join(f'{wheel}=={newest}' for wheel in versions)
-        pip = f'{sys.executable} -m pip'
-        mend = f'{pip} uninstall -y {" ".join(versions)} && {pip} install --no-deps {same}'
-        return Finding('opencv', text, required, State.BROKEN, mend)
+    fault, mend = opencv_fault()
+    if fault and not wheels and module_folder('cv2') is None:
+        found, state = f'{ABSENT}: needed for {EVALUATION}, pictures', _state_of_absence()
+        return Finding.to_install('opencv', found, required, state, *opencv_requirements())
+    if fault and 'numpy' in (unusable or set()):
+        return Finding('opencv', 'needs numpy', required, State.SKIPPED)
+    if fault:
+        return Finding('opencv', fault, required, State.BROKEN, mend)
+    if not wheels:
+        return Finding('opencv', 'imports, version unknown', required, State.OK)
+    imported = import_whole('cv2').__version__
+    if len(set(wheels.values())) > 1:
+        return Finding('opencv', text, required, State.BROKEN, repair_opencv())
+    if release(imported)[:3] != release(min(wheels.values()))[:3]:
+        found = f'{text}, but cv2 is {imported}'
+        return Finding('opencv', found, required, State.BROKEN, repair_opencv())
+    missing = sorted(path for wheel in wheels for path in _missing_files(wheel))
+    if missing:
+        found = f'{text}, but {len(missing)} files are gone, such as {missing[0]}'
+        return Finding('opencv', found, required, State.BROKEN, repair_opencv())
     return Finding('opencv', text, required, State.OK)
 
 
-def _installed_name_and_version(names: tuple[str, ...]) -> tuple[str, str] | None:
-    for name in names:
-        version = distribution_version(name)
-        if version is not None:
-            return name, version
-    return None
+def mend_of(error: BaseException, distribution: str = '') -> str:
+    """The command that writes anew what an error came from: a package below, or the one named.
+
+    Empty where no installed package is at fault.
+    """
+    culprit = _owner(error)
+    if culprit in OPENCV_WHEELS:
+        return repair_opencv()
+    return reinstall(culprit or distribution) if culprit or distribution else ''
 
 
-def _import_mend(package: Package, installed: bool, error: Exception) -> str:
-    install = f'{PIP_INSTALL}"{package.install or package.distribution + package.required}"'
-    if 'libGL' in str(error) or 'libgthread' in str(error):
-        return opencv_mend()
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if not installed or (missing and missing.split('.')[0] != package.module):
-        return install  # which brings what the package itself misses
-    # Its files are damaged. With options before the name it stays a command of its own.
-    return install.replace('-m pip install', '-m pip install --force-reinstall --no-deps')
+def absent_package(error: BaseException) -> str:
+    """The subject whose module an error misses; empty where it misses none of PACKAGES."""
+    missing = error.name or '' if isinstance(error, ModuleNotFoundError) else ''
+    names = {package.module: package.distribution for package in PACKAGES}
+    return names.get(missing.partition('.')[0], '')
+
+
+def _failed_import(
+    package: Package, installed: dict[str, str], error: BaseException, unusable: set[str]
+) -> Finding:
+    name, required = package.distribution, package.required or 'any'
+    if not installed and package.module == 'importlib_metadata':
+        return Finding(name, ABSENT, required, State.HEALED)  # sta.compat puts in the standard one
+    if not installed:
+        found = f'{ABSENT}: needed for {package.needed_for}'
+        state = State.BROKEN if package.needed_for == EVERYTHING else _state_of_absence()
+        return Finding.to_install(name, found, required, state, _requirement(package))
+    reason, [present, *_] = first_line(error), installed
+    if not satisfies(installed[present], package.required):
+        text = f'{installed[present]}, and {reason}'
+        return _wrong_version(package, installed, text)
+    culprits = sorted(unusable & set(package.needs))
+    if culprits:
+        return Finding(name, f'needs {", ".join(culprits)}', required, State.SKIPPED)
+    if package.module == 'numpy':
+        return Finding(name, reason, required, State.BROKEN, numpy_fault()[1])
+    if _lacks_requirement(present, error):
+        return _wrong_version(package, installed, reason)
+    if blames_numpy(error) and 'numpy' in package.needs:
+        mend = fit_to_numpy(f'{present}{package.required}')
+        return Finding(name, reason, required, State.BROKEN, mend)
+    return Finding(name, reason, required, State.BROKEN, mend_of(error, present))
+
+
+def _wrong_version(package: Package, installed: dict[str, str], found: str) -> Finding:
+    name, required, [present, *others] = package.distribution, package.required or 'any', installed
+    if others or present == 'mmcv':  # which is built from source; mmcv-lite will do
+        mend = replace_distributions(_requirement(package), *installed)
+        return Finding(name, found, required, State.BROKEN, mend)
+    wanted = _requirement(package) if present == name else f'{present}{package.required}'
+    return Finding.to_install(name, found, required, State.BROKEN, wanted)
+
+
+def _requirement(package: Package) -> str:
+    if package.module == 'numpy':
+        return numpy_requirement()
+    return package.install or package.distribution + package.required
+
+
+def _state_of_absence() -> State:
+    """Whether what is absent was left out on purpose: sta.apply alone was installed."""
+    is_installed = any(
+        str(distribution.locate_file('')).endswith('-packages')
+        for distribution in importlib.metadata.distributions(name='sta')
+    )
+    light = is_installed and all(module_folder(module) is None for module in OPENMMLAB)
+    return State.NOTE if light else State.BROKEN
+
+
+def _missing_files(distribution: str) -> list[str]:
+    """Files that a wheel brought and that are not there; compiled ones come and go."""
+    files = importlib.metadata.distribution(distribution).files or []
+    wanted = [path for path in files if path.suffix != '.pyc' and '..' not in path.parts]
+    return [str(path) for path in wanted if not os.path.exists(path.locate())]
+
+
+def _lacks_requirement(distribution: str, error: BaseException) -> bool:
+    """Whether a module is missing because something that the distribution requires is."""
+    if not isinstance(error, ModuleNotFoundError):
+        return False
+    lines = importlib.metadata.requires(distribution) or []
+    plain = [line for line in lines if not re.search('extra|platform', line.partition(';')[2])]
+    names = [re.match(r'[\w.-]+', line).group() for line in plain]
+    return any(distribution_version(name) is None for name in names)
+
+
+def _owner(error: BaseException) -> str:
+    """The installed distribution whose file is missing or raised; empty where there is none."""
+    module = error.name if isinstance(error, ModuleNotFoundError) and error.name else ''
+    traceback = error.__traceback__
+    while traceback is not None and not isinstance(error, ModuleNotFoundError):
+        name = traceback.tb_frame.f_globals.get('__name__', '')
+        module = module if name.partition('.')[0] == 'importlib' else name
+        traceback = traceback.tb_next
+    owners = importlib.metadata.packages_distributions().get(module.partition('.')[0], [''])
+    return owners[0] if owners[0] != 'sta' else ''

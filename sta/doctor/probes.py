@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.compat import WORKAROUNDS, HostError, heal_host
+from sta.compat import WORKAROUNDS, HostError, first_line, heal_host
+from sta.installed import distribution_version
+from sta.repair import return_to_numpy_1, torch_needs_numpy_1
 
-from .finding import Finding, State, first_line
-from .packages import HOST
-
-REINSTALL = 'make clean && make install'
+from .finding import Check, Finding, State
+from .packages import HOST, absent_package, mend_of
 
 
 @dataclass(frozen=True)
@@ -24,45 +24,50 @@ class Probe:
         proves: what its success means.
         needs: distributions of packages.PACKAGES without which trying is pointless.
         attempt: does it and says what it saw; raises when it does not work.
-        mend: what to do then.
+        blamed: distribution to write anew where the error itself points at none.
     """
 
     subject: str
     proves: str
     needs: tuple[str, ...]
     attempt: Callable[[], str]
-    mend: str = REINSTALL
+    blamed: str = ''
 
 
-def try_probes(broken: set[str]) -> Iterator[Finding]:
-    """Try everything whose packages are not already known to be broken; never raises.
-
-    Args:
-        broken: subjects found broken so far.
-    """
-    for finding in heal(broken):
-        yield finding
-        if finding.state is State.BROKEN:
-            broken = broken | {finding.subject}
+def probe_checks() -> Iterator[Check]:
+    """The work-arounds, and what is tried with them in force."""
+    yield Check('work-arounds', heal)
     for probe in PROBES:
-        yield try_probe(probe, broken)
+        yield Check(probe.subject, lambda unusable, p=probe: [try_probe(p, unusable)])
 
 
-def try_probe(probe: Probe, broken: set[str]) -> Finding:
-    """Try one thing, unless it cannot work."""
-    culprits = sorted(broken & set(probe.needs))
+def try_probe(probe: Probe, unusable: set[str]) -> Finding:
+    """Try one thing, unless it cannot work; never raises."""
+    culprits = sorted(unusable & set(probe.needs))
     if culprits:
         reason = f'needs {", ".join(culprits)}'
         return Finding(probe.subject, reason, probe.proves, State.SKIPPED)
     try:
         return Finding(probe.subject, probe.attempt(), probe.proves, State.OK)
-    except Exception as error:  # a probe is there to fail
-        return Finding(probe.subject, first_line(error), probe.proves, State.BROKEN, probe.mend)
+    except (Exception, SystemExit) as error:  # a probe is there to fail
+        missing = absent_package(error)
+        if missing in unusable:
+            return Finding(probe.subject, f'needs {missing}', probe.proves, State.SKIPPED)
+        mend = mend_of_probe(probe, error)
+        return Finding(probe.subject, first_line(error), probe.proves, State.BROKEN, mend)
 
 
-def heal(broken: set[str]) -> Iterator[Finding]:
+def mend_of_probe(probe: Probe, error: BaseException) -> str:
+    """The command for what a probe ran into; empty where no package is at fault."""
+    numpy = distribution_version('numpy') or ''
+    if probe.attempt is try_arrays and torch_needs_numpy_1() and not numpy.startswith('1.'):
+        return return_to_numpy_1()
+    return mend_of(error, probe.blamed)
+
+
+def heal(unusable: set[str]) -> Iterator[Finding]:
     """Apply sta.compat and report each work-around in force."""
-    culprits = sorted(broken & set(HOST))
+    culprits = sorted(unusable & set(HOST))
     if culprits:
         reason = f'needs {", ".join(culprits)}'
         yield Finding('work-arounds', reason, 'sta.compat', State.SKIPPED)
@@ -73,8 +78,9 @@ def heal(broken: set[str]) -> Iterator[Finding]:
         reason, _, mend = str(error).partition(' Mend: ')
         yield Finding('work-arounds', reason, 'sta.compat', State.BROKEN, mend)
         return
-    except Exception as error:
-        yield Finding('work-arounds', first_line(error), 'sta.compat', State.BROKEN, REINSTALL)
+    except (Exception, SystemExit) as error:
+        mend = mend_of(error, 'mmengine')
+        yield Finding('work-arounds', first_line(error), 'sta.compat', State.BROKEN, mend)
         return
     for workaround in WORKAROUNDS:
         if workaround.name in in_force:
@@ -115,6 +121,19 @@ def try_attention() -> str:
     if difference > 1e-5:
         raise ValueError(f'fused attention is off by {difference:.1e}')
     return f'within {difference:.0e} of the formula'
+
+
+def try_pruning() -> str:
+    """Let one stage drop tokens of a made clip: what sta.apply does in every block it is given."""
+    import torch
+
+    from sta.pruning import prune_stage
+
+    tokens = torch.linspace(-1, 1, 8 * 16 * 4).sin().reshape(1, 8 * 16, 4)
+    kept, index = prune_stage(tokens, tokens, num_chunks=8, num_drop=4)
+    if not torch.equal(kept, tokens[:, index[0]]) or kept.shape[1] != 8 * 12:
+        raise ValueError(f'kept {tuple(kept.shape)}, not the tokens of its own index')
+    return f'{kept.shape[1]} of {tokens.shape[1]} tokens kept'
 
 
 def try_host_models() -> str:
@@ -164,26 +183,23 @@ def try_video() -> str:
 
 
 PROBES = (
-    Probe('devices', 'what computes', ('torch',), try_devices),
-    Probe(
-        'arrays',
-        'torch and numpy fit together',
-        ('torch', 'numpy'),
-        try_arrays,
-        'torch < 2.3 needs numpy 1: pip install "numpy<2"',
-    ),
-    Probe('attention', 'fused attention', ('torch',), try_attention),
+    Probe('devices', 'what computes', ('torch',), try_devices, 'torch'),
+    Probe('arrays', 'torch and numpy fit together', ('torch', 'numpy'), try_arrays, 'torch'),
+    Probe('attention', 'fused attention', ('torch',), try_attention, 'torch'),
+    Probe('pruning', 'a stage drops tokens', ('torch', 'einops'), try_pruning, 'torch'),
     Probe(
         'mmaction.models',
         'imports once healed',
         (*HOST, 'work-arounds'),
         try_host_models,
+        'mmaction2',
     ),
     Probe(
         'backbone',
         'a registered model runs',
         (*HOST, 'einops', 'work-arounds'),
         try_backbone,
+        'mmaction2',
     ),
-    Probe('video', 'H.264 by PyAV, read by decord', ('av', 'decord', 'numpy'), try_video),
+    Probe('video', 'H.264 by PyAV, read by decord', ('av', 'decord', 'numpy'), try_video, 'decord'),
 )
