@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
+
+from .variants import literal
 
 KNOWN_KEYS = (
     'auto_scale_lr',
@@ -66,7 +67,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:  # a config is Python: it can fail in any way
         raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
     try:
-        config.merge_from_dict(dict(parse_option(option, config) for option in options))
+        config.merge_from_dict(_merged(options, config))
     except ConfigError:
         raise
     except Exception as error:
@@ -103,6 +104,34 @@ def _refuse_misspelt(config: Config, path: str) -> None:
             raise ConfigError(f'config {path}: unknown key {key!r}, did you mean {close[0]!r}?')
 
 
+def _merged(options: Sequence[str], config: Config) -> dict[str, Any]:
+    """Keys and values of all options; a dict takes the place of what is none."""
+    found: dict[str, Any] = {}
+    for option in options:
+        key, value = parse_option(option, config)
+        if key in found and found[key] != value:
+            raise ConfigError(f'--cfg-options gives {key} twice: {found[key]!r} and {value!r}')
+        found[key] = value
+    for key, value in found.items():
+        holder, last = _holder_of(key, config, key), key.rpartition('.')[2]
+        if isinstance(value, dict) and last in holder and not isinstance(holder[last], dict):
+            found[key] = {'_delete_': True, **value}
+    return found
+
+
+def _holder_of(key: str, config: Config, option: str) -> Any:
+    """The dict or list that the last part of a dotted key belongs to."""
+    here: Any = config
+    for part in key.split('.')[:-1]:
+        try:
+            here = here[int(part)] if isinstance(here, list) else here[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise ConfigError(
+                f'--cfg-options {option}: the config has no {part!r} in {key}'
+            ) from None
+    return here
+
+
 def parse_option(option: str, config: Config) -> tuple[str, Any]:
     """Key and value of one option of :func:`load_config`.
 
@@ -112,15 +141,8 @@ def parse_option(option: str, config: Config) -> tuple[str, Any]:
     key, equals, text = option.partition('=')
     if not equals or not key:
         raise ConfigError(f'--cfg-options takes key=value, got {option!r}')
-    here: Any = config
-    for part in key.split('.')[:-1]:
-        try:
-            here = here[int(part)] if isinstance(here, list) else here[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise ConfigError(
-                f'--cfg-options {option}: the config has no {part!r} in {key}'
-            ) from None
+    _holder_of(key, config, option)
     try:
-        return key, ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return key, literal(text)
+    except ValueError:
         return key, text
