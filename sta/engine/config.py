@@ -9,6 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from sta.datasets.class_names import OFFICIAL
+from sta.start import find_path
+
 from .variants import literal
 
 KNOWN_KEYS = (
@@ -44,12 +47,19 @@ KNOWN_KEYS = (
 )
 
 
+_PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
+
+
 class ConfigError(ValueError):
     """A config that cannot be used; the message names the file and what is wrong."""
 
 
 def load_config(path: str, options: Sequence[str] = ()) -> Config:
     """Read a config file and merge options such as model.backbone.depth=6.
+
+    Relative paths of what is read (lists, videos, class names, weights) are settled as
+    docs/usage.md says: those of the project's own configs lead into the repository, all others are
+    looked for in the current folder, then beside the config, then in the repository.
 
     Args:
         path: a Python config.
@@ -59,6 +69,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: no such file, one that cannot be executed, a misspelt key, a malformed option.
     """
+    path = find_path(path)
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise ConfigError(f'config {path} {what}; {_neighbours(path)}')
@@ -73,7 +84,30 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
+    _settle_paths(config, os.path.dirname(os.path.abspath(path)))
     return config
+
+
+def _settle_paths(node: Any, folder: str) -> None:
+    """Make paths of the project's configs plain, and find those of others; changes the config."""
+    for key, value in enumerate(node) if isinstance(node, list) else node.items():
+        if isinstance(value, dict | list):
+            _settle_paths(value, folder)
+        if not isinstance(value, str):
+            continue
+        if '/configs/' in value and '/../' in value and os.path.isabs(value):
+            node[key] = _within(os.path.normpath(value))  # '{{ fileDirname }}/../data/...'
+        elif key in _PATH_KEYS and value not in OFFICIAL:
+            node[key] = find_path(value, folder)
+    prefixes = None if isinstance(node, list) else node.get('data_prefix')
+    for key, value in (prefixes if isinstance(prefixes, dict) else {}).items():
+        prefixes[key] = find_path(value, folder) if isinstance(value, str) else value
+
+
+def _within(path: str) -> str:
+    """Relative to the current folder where it lies below it, as people would type it."""
+    here = os.getcwd()
+    return os.path.relpath(path, here) if path.startswith(os.path.join(here, '')) else path
 
 
 def reason_of(error: BaseException) -> str:
@@ -86,9 +120,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def _neighbours(path: str) -> str:
-    folder = os.path.dirname(path) or 'configs'
+    folder = find_path(os.path.dirname(path) or 'configs')
     if not os.path.isdir(folder):
-        return f'there is no folder {folder} here: run from the root of the repository'
+        return f'there is no folder {folder} here'
     names = sorted(name for name in os.listdir(folder) if name.endswith('.py'))
     close = difflib.get_close_matches(os.path.basename(path), names, n=3, cutoff=0.4)
     return f'{folder}/ holds {", ".join(close or names[:6]) or "no configs"}'

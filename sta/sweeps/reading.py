@@ -10,6 +10,7 @@ from typing import Any
 
 from sta.engine.config import ConfigError
 from sta.engine.variants import parse_pruner_text, parse_schedule_text
+from sta.start import find_path
 
 from .plan import Evaluation, Sweep
 from .resources import positive, read_resources
@@ -126,8 +127,8 @@ def _evaluation(
         options['schedules'] = None
     return Evaluation(
         name=str(one['name']),
-        config=one['config'],
-        checkpoint=one['checkpoint'],
+        config=find_path(one['config']),
+        checkpoint=find_path(one['checkpoint']),
         options=_as_typed(options, where),
         shards=positive(options, 'shards', where, 1),
         processes=processes,
