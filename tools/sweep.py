@@ -57,7 +57,7 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.engine.command_line import run_command
-    from sta.sweeps.checks import plan
+    from sta.sweeps.checks import check_sweep_folder, plan
     from sta.sweeps.manifest import facts_of
     from sta.sweeps.reading import read_sweep
     from sta.sweeps.start import Start
@@ -72,10 +72,12 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         if key not in ('sweep', 'sweep_dir', 'dry_run')
     }
     sweep = read_sweep(arguments.sweep and Path(arguments.sweep), typed)
+    folder = arguments.sweep_dir or Path('work_dirs/sweeps', sweep.name)
+    check_sweep_folder(folder, sweep.resources.executor)
     start = Start(
         sweep=sweep,
         planned=tuple(plan(sweep.evaluations)),
-        folder=arguments.sweep_dir or Path('work_dirs/sweeps', sweep.name),
+        folder=folder,
         tool=ROOT / 'tools' / 'test.py',
         facts=facts_of(command, ROOT),
         say=lambda line: print(line, flush=True),
