@@ -92,7 +92,7 @@ with hosts_needed():
         print_table,
         write_benchmark,
     )
-    from sta.report.atomic import check_target
+    from sta.atomic import check_target
     from sta.report.commit import commit_of
 
 

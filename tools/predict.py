@@ -58,7 +58,7 @@ with hosts_needed():
     from sta.engine.prediction import find_videos, predict
     from sta.engine.session import build_model
     from sta.report import print_table
-    from sta.report.atomic import write_text
+    from sta.atomic import write_text
     from sta.report.classes import numbered_names
     from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
 

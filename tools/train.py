@@ -6,6 +6,7 @@ python tools/train.py configs/train_sta_vit_motions.py --amp bf16
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
+    from sta.atomic import check_target, naming
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
@@ -64,7 +66,9 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume_training(config, None if arguments.resume == 'auto' else arguments.resume)
     runner = build_train_runner(config)
-    runner.train()
+    logging.raiseExceptions = False  # a log that a full disk does not take would be a traceback
+    with naming(Path(config.work_dir)):
+        runner.train()
     if arguments.export and runner.rank == 0:
         print(export_weights(getattr(runner.model, 'module', runner.model), arguments.export))
 

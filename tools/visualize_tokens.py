@@ -76,7 +76,7 @@ with hosts_needed():
     from sta.engine.prediction import find_videos
     from sta.engine.session import build_model
     from sta.pruning import Variant
-    from sta.report.atomic import replacing
+    from sta.atomic import replacing
     from sta.report.classes import numbered_names
     from sta.visualization import (
         SUFFIXES,

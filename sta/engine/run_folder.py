@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sta.atomic import naming
 from sta.evaluation.stored import StoreError, differing_parts, read_fingerprint
 
 from .config import ConfigError
@@ -133,7 +134,8 @@ def _locked(path: Path) -> IO[str] | None:
             return None
         except OSError:  # a file system without locks: the user must take care
             pass
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-    file.flush()
+    with naming(path):
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
     return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,10 @@ def explained(what: str) -> Iterator[None]:
         yield
     except _OWN_ERRORS:
         raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise ConfigError(f'{what}: {reason_of(error)}') from error
     except Exception as error:  # the host libraries raise whatever a wrong value leads to
         raise ConfigError(f'{what}: {reason_of(error)}') from error
 

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from sta.atomic import naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.repeated_augmentation import COLLATE
 
@@ -62,7 +64,8 @@ def build_train_runner(config: Config) -> Runner:
         say(start(model))
         config.load_from = None
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-    with explained(f'config {config.filename} cannot be trained'):
+    register_backend('local', _WholeFiles, force=True, prefixes='')
+    with naming(Path(config.work_dir)), explained(f'config {config.filename} cannot be trained'):
         runner = Runner.from_cfg(config)
         if start is not None:
             runner.register_hook(_StartFrom(start))
@@ -80,6 +83,15 @@ def _start_of(config: Config) -> Callable[[nn.Module], LoadReport] | None:
     if config.get('pretrained') is not None:
         return partial(load_encoder, source=config.pretrained)
     return None
+
+
+class _WholeFiles(LocalBackend):
+    """mmengine's writer of checkpoints, without its half of a file where the disk is full."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes whole or not at all; see :func:`sta.atomic.replacing`."""
+        with replacing(Path(filepath)) as temporary:
+            temporary.write_bytes(obj)
 
 
 class _StartFrom(Hook):
@@ -111,9 +123,14 @@ def resume_training(config: Config, checkpoint: str | None = None) -> None:
         config: with work_dir; changed.
         checkpoint: None takes the last one.
     """
-    if checkpoint is None and not Path(config.work_dir, 'last_checkpoint').exists():
+    last = Path(config.work_dir, 'last_checkpoint')
+    if checkpoint is None and not last.exists():
         say(f'nothing to resume in {config.work_dir}: training starts anew')
         return
+    if checkpoint is None and not last.read_text(encoding='utf-8').strip():
+        # It is written after the checkpoint, which a full disk may still have held.
+        found = sorted(last.parent.glob('*.pth'), key=lambda path: path.stat().st_mtime)
+        checkpoint = str(found[-1]) if found else None
     config.resume, config.load_from = True, checkpoint
 
 

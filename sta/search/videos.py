@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
+from sta.atomic import write_text
 from sta.datasets.annotations import Annotation, read_annotations, sample
 from sta.datasets.errors import DataError
 from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.session import explained
-from sta.report.atomic import write_text
 
 SEARCHED, HELDOUT = 'search.txt', 'heldout.txt'
 

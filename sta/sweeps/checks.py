@@ -12,10 +12,10 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from sta.atomic import check_folder
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import explained
 from sta.engine.shard import Shard
-from sta.report.atomic import check_folder
 
 from .manifest import Planned, digest_of_files
 from .plan import Evaluation

@@ -15,7 +15,7 @@ import pytest
 from sta.evaluation import EvaluationResult, SummaryRow, summarise
 from sta.pruning import PruningSchedule, Variant
 from sta.report import read_scores, write_results
-from sta.report.atomic import replacing
+from sta.atomic import replacing
 from sta.report.columns import COLUMNS, footer
 from sta.report.commit import commit_of
 

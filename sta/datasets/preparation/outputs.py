@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sta.atomic import replacing
+
 from ..annotations import Annotation, read_annotations
 from ..errors import DataError
 from .wanted import Excluded
@@ -98,12 +100,8 @@ class Outputs:
 
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 under a name of its own and rename it: no reader ever sees half of it."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
+    with replacing(path) as temporary:
         _write(temporary, text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:
