@@ -64,6 +64,7 @@ with hosts_needed():
     from sta.analysis import count_costs
     from sta.analysis.breakdown import time_by_part
     from sta.analysis.machine import cpu_name, describe_machine, describe_state
+    from sta.atomic import check_target
     from sta.engine import chosen_variants
     from sta.engine.benchmarking import (
         compiling,
@@ -92,7 +93,6 @@ with hosts_needed():
         print_table,
         write_benchmark,
     )
-    from sta.atomic import check_target
     from sta.report.commit import commit_of
 
 

@@ -28,14 +28,16 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.atomic import check_target, write_text
     from sta.engine.command_line import run_command
     from sta.report import print_table
-    from sta.atomic import write_text
     from sta.report.results_folder import read_run
     from sta.report.versus import Versus, compare_families, versus_table
 
 
 def compare(arguments: argparse.Namespace) -> None:
+    if arguments.csv:
+        check_target(arguments.csv, '--csv')
     found = compare_families(arguments.folder, arguments.family)
     num_videos = len(read_run(arguments.folder).scores.labels)
     print_table(versus_table(found, family=arguments.family, num_videos=num_videos))

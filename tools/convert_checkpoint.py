@@ -39,6 +39,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.atomic import check_target
     from sta.checkpoints import CheckpointError, convert_checkpoint
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
@@ -47,6 +48,7 @@ with hosts_needed():
 
 def convert(arguments: argparse.Namespace) -> None:
     model = None
+    check_target(Path(arguments.target), 'the target')
     if arguments.config:
         model = build_model(load_config(arguments.config, arguments.cfg_options))
     elif arguments.cfg_options:

@@ -77,13 +77,13 @@ def export(arguments: argparse.Namespace, command: str) -> None:
         'work_dirs', Path(arguments.config).stem, f'{variant.name}.{arguments.format}'
     )
     check_target(out, arguments.format)
-    model = build_model(config)
-    print(load_checkpoint(model, arguments.checkpoint))
-    shape = clip_shape(model.backbone)
     classes = class_names(config)
+    model = build_model(config)
+    shape = clip_shape(model.backbone)
     model.backbone.set_variant(variant)
+    check_format(ClipClassifier(model, pixels=arguments.input), arguments.format)
+    print(load_checkpoint(model, arguments.checkpoint))
     module = ClipClassifier(model, pixels=arguments.input)
-    check_format(module, arguments.format)
     captured = capture(module, shape, batch_size=arguments.batch_size)
     if captured.note:
         print(captured.note, file=sys.stderr)

@@ -63,6 +63,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import numpy as np
 
+    from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
     from sta.engine import parse_pruner_text, parse_schedule_text, with_seeds
     from sta.engine.budgets import meet_budgets
@@ -86,6 +87,8 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
             raise ConfigError(f'config {arguments.config} defines no {part}')
     if not arguments.still >= 0:
         raise ConfigError(f'--still must be at least 0, got {arguments.still:g}')
+    out = arguments.out or Path('work_dirs', Path(arguments.config).stem, 'fidelity')
+    check_folder(out)
     schedules = [parse_schedule_text(text) for text in arguments.schedules or ()]
     pruners = config.test_cfg.get('pruners', [])
     if arguments.pruners:
@@ -100,9 +103,7 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
     config.test_cfg.pruners = pruners
     # Everything is compared with no pruning, whether it was asked for or not.
     config.test_cfg.schedules = [0, *(schedules or config.test_cfg.get('schedules', []))]
-    config.work_dir = str(
-        arguments.out or Path('work_dirs', Path(arguments.config).stem, 'fidelity')
-    )
+    config.work_dir = str(out)
     runner = build_test_runner(config, arguments.checkpoint)
     seen = observe_videos(runner, still=arguments.still)
     variants = runner.test_loop.variants

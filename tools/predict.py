@@ -48,6 +48,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
+    from sta.atomic import check_target, write_text
     from sta.checkpoints import load_checkpoint
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
@@ -55,10 +56,9 @@ with hosts_needed():
     from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
-    from sta.engine.prediction import find_videos, predict
-    from sta.engine.session import build_model
+    from sta.engine.prediction import files_dataset, find_videos, predict
+    from sta.engine.session import build_model, check_variants
     from sta.report import print_table
-    from sta.atomic import write_text
     from sta.report.classes import numbered_names
     from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
 
@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     model = build_model(config)
     names = names_of_classes(config, model.cls_head.num_classes, arguments.classes)
+    files_dataset(config, files)
+    check_variants(model, variants)
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     guesses: list[Guess] = []
@@ -101,6 +103,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise DataError(f'--top must be at least 1, got {arguments.top}')
     if arguments.out is not None and arguments.out.suffix not in ('.csv', '.json'):
         raise DataError(f'--out takes a .csv or .json file, got {arguments.out}')
+    if arguments.out is not None:
+        check_target(arguments.out, '--out')
 
 
 def names_of_classes(config: dict, num_classes: int, asked: str | None) -> tuple[str, ...]:

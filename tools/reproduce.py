@@ -49,6 +49,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.atomic import check_folder
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
     from sta.engine.session import say
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
         command=command,
     )
     inputs = request.inputs()
+    check_folder(request.folder)
     start_processes(arguments.launcher)
     filled, written = reproduce(request, inputs)
     if not written:  # another process prints

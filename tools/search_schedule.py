@@ -70,7 +70,7 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
     from sta.engine.fingerprint import fingerprint_of
-    from sta.engine.session import build_model, clip_shape
+    from sta.engine.session import build_model, check_videos, clip_shape
     from sta.engine.variants import pruner_name
     from sta.report import print_accuracy_table, write_results
     from sta.search import (
@@ -104,8 +104,9 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     model = build_model(config)
     (paper,) = solve_budgets(model, pruner, [arguments.budget], clip_shape(model.backbone))
     space = space_of(model.backbone, arguments.num_stages)
-    print(load_checkpoint(model, arguments.checkpoint))
     videos = search_videos(config, arguments.search_videos, clips=arguments.clips)
+    check_videos(videos.dataset)
+    print(load_checkpoint(model, arguments.checkpoint))
     parts = fingerprint_of(config, model, videos.dataset, [], 'fp32') | videos.fingerprint
     study = open_study(out / 'search.sqlite', parts | typed(arguments, pruner))
     heldout = videos.write(out)

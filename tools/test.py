@@ -112,7 +112,7 @@ with hosts_needed():
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
-    from sta.engine.run_folder import RunFolder, choose_folder
+    from sta.engine.run_folder import RunFolder, check_choice, choose_folder
     from sta.engine.session import build_test_runner, say
     from sta.engine.shard import WHOLE, parse_shard
     from sta.report import print_accuracy_table, write_results
@@ -133,6 +133,11 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
             raise ConfigError(f'config {arguments.config} defines no {part}')
         if not isinstance(config[part], dict):
             raise ConfigError(f'{part} of {arguments.config} must be a dict, got {config[part]!r}')
+    check_choice(
+        Path('work_dirs', Path(arguments.config).stem),
+        work_dir=None if arguments.work_dir is None else Path(arguments.work_dir),
+        resume=arguments.resume,
+    )
     lines: list[str] = []
     if arguments.schedules:
         config.test_cfg.schedules = [parse_schedule_text(text) for text in arguments.schedules]

@@ -44,7 +44,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
-    from sta.atomic import check_target, naming
+    from sta.atomic import naming
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command

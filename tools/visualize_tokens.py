@@ -66,6 +66,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
+    from sta.atomic import check_target, replacing
     from sta.checkpoints import load_checkpoint
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
@@ -73,10 +74,9 @@ with hosts_needed():
     from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
-    from sta.engine.prediction import find_videos
+    from sta.engine.prediction import files_dataset, find_videos
     from sta.engine.session import build_model
     from sta.pruning import Variant
-    from sta.atomic import replacing
     from sta.report.classes import numbered_names
     from sta.visualization import (
         SUFFIXES,
@@ -105,6 +105,8 @@ def run(arguments: argparse.Namespace) -> None:
     label = None if arguments.label is None else label_number(arguments.label, names)
     schedule = check_variant(model.backbone, variant)
     stage = check_stage(schedule, arguments.stage)
+    files_dataset(config, files)
+    check_target(places[0], '--out')
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     strips, broken = [], []

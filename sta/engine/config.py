@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -89,10 +90,16 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
 
 
 def _settle_paths(node: Any, folder: str) -> None:
-    """Make paths of the project's configs plain, and find those of others; changes the config."""
+    """Make paths of the project's configs plain, and find those of others; changes the config.
+
+    Raises:
+        ConfigError: a value is NaN, which every comparison would let pass.
+    """
     for key, value in enumerate(node) if isinstance(node, list) else node.items():
         if isinstance(value, dict | list):
             _settle_paths(value, folder)
+        if isinstance(value, float) and math.isnan(value):
+            raise ConfigError(f'{key} is NaN, which is no value of a setting')
         if not isinstance(value, str):
             continue
         if '/configs/' in value and '/../' in value and os.path.isabs(value):
@@ -176,6 +183,8 @@ def parse_option(option: str, config: Config) -> tuple[str, Any]:
     if not equals or not key:
         raise ConfigError(f'--cfg-options takes key=value, got {option!r}')
     _holder_of(key, config, option)
+    if text.strip().lstrip('+-').lower() in ('nan', 'inf', 'infinity'):
+        raise ConfigError(f'--cfg-options {option}: {text.strip()} is no value of a setting')
     try:
         return key, literal(text)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,17 +110,18 @@ def build_test_runner(
         CheckpointError, ConfigError, DataError, PrunerError, ScheduleError, StoreError,
         VariantError.
     """
+    # Weights may be large: whatever else can be wrong is looked at before they are read.
     model = build_model(config)
-    if checkpoint is not None:
-        say(load_checkpoint(model, checkpoint))
-    else:
-        say('no checkpoint given: random weights, the accuracy means nothing')
     with explained(f'test_dataloader of {config.filename} cannot be built'):
         dataset = DATASETS.build(config.test_dataloader.dataset)
     check_videos(dataset)
     check_labels(dataset, model)
     shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
     variants = _checked_variants(config, model)
+    if checkpoint is not None:
+        say(load_checkpoint(model, checkpoint))
+    else:
+        say('no checkpoint given: random weights, the accuracy means nothing')
     folder = None
     if choose is not None:
         precision = config.test_cfg.get('precision', 'fp32')
@@ -166,10 +167,19 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
             f'{test_cfg.get("type")!r}'
         )
     variants = expand_variants(test_cfg.get('schedules'), test_cfg.get('pruners'))
+    check_variants(model, variants)
+    return variants
+
+
+def check_variants(model: nn.Module, variants: Sequence[Variant]) -> None:
+    """Set each variant on the backbone once, so that a misfit shows now.
+
+    Raises:
+        PrunerError, ScheduleError: one does not suit the model.
+    """
     for variant in variants:
         with model.backbone.using(variant):
             pass
-    return variants
 
 
 def say(message: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from sta.atomic import naming, replacing
+from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.repeated_augmentation import COLLATE
 
@@ -42,7 +43,9 @@ def build_train_runner(config: Config) -> Runner:
             f'config {config.filename} defines no {", ".join(missing)}; to train use one of '
             f'configs/train_*.py'
         )
-    _check_checkpoints(config)
+    _check_start(config)
+    check_folder(Path(config.work_dir))
+    _check_recipe(config)
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
@@ -56,6 +59,7 @@ def build_train_runner(config: Config) -> Runner:
                     f'{part}: {len(dataset)} videos do not fill one batch of '
                     f'{config[part].batch_size}'
                 )
+    _read_checkpoints(config)
     if not torch.cuda.is_available() and config.launcher != 'none':
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     start = _start_of(config)
@@ -134,8 +138,8 @@ def resume_training(config: Config, checkpoint: str | None = None) -> None:
     config.resume, config.load_from = True, checkpoint
 
 
-def _check_checkpoints(config: Config) -> None:
-    """What training starts from must be there, and what it would write over must not."""
+def _check_start(config: Config) -> None:
+    """Of several starts one is asked for, and what training would write over is not there."""
     folder, resume, whole = Path(config.work_dir), config.get('resume'), config.get('load_from')
     if resume:
         if whole is not None and not whole.endswith('.pth'):
@@ -151,6 +155,36 @@ def _check_checkpoints(config: Config) -> None:
                 f'load_from is {whole} and pretrained {config.pretrained}: load_from is a whole '
                 f'model, pretrained an encoder whose classifier begins anew; set one to None'
             )
-        read_state_dict(config.pretrained)
-    if whole is not None:
-        read_state_dict(whole)
+
+
+def _read_checkpoints(config: Config) -> None:
+    """What training starts from can be read; mmengine would say so in its own words, and later."""
+    for key in ('load_from',) if config.get('resume') else ('load_from', 'pretrained'):
+        if config.get(key) is not None:
+            read_state_dict(config[key])
+
+
+def _check_recipe(config: Config) -> None:
+    """Numbers that torch and mmengine would take in silence, or refuse in words of their own.
+
+    Raises:
+        ConfigError: names the setting, its value and what would be right.
+    """
+    optimizer = config.optim_wrapper.get('optimizer') or {}
+    for key in ('lr', 'weight_decay'):
+        value = optimizer.get(key, 0.0)
+        if not _is_number(value) or not 0 <= value < math.inf:
+            raise ConfigError(
+                f'optim_wrapper.optimizer.{key} must be a number of at least 0, got {value!r}'
+            )
+    whole = [('train_cfg', 'max_epochs'), ('train_cfg', 'max_iters'), ('train_cfg', 'val_interval')]
+    whole += [(f'{part}_dataloader', 'batch_size') for part in ('train', 'val')]
+    whole += [('auto_scale_lr', 'base_batch_size')]
+    for part, key in whole:
+        value = (config.get(part) or {}).get(key)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f'{part}.{key} must be a whole number of at least 1, got {value!r}')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
