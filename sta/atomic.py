@@ -90,10 +90,14 @@ class _Steady(io.RawIOBase):
         return size
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = '') -> None:
     """See before the work that files can be made in a folder, or that it can be made; makes none.
 
     It is tried: what permission bits say holds neither for root nor for every file system.
+
+    Args:
+        folder: to write to.
+        option: that named it, for the message; '' leaves the folder itself out of it.
 
     Raises:
         OSError: with the nearest folder that is there as its file name.
@@ -104,6 +108,11 @@ def check_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
+        if option:
+            raise OSError(
+                f'{option} {folder} cannot be written: nothing can be made in {nearest} '
+                f'({error.strerror})'
+            ) from None
         raise OSError(error.errno, error.strerror, str(nearest)) from None
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,26 @@ def find_path(path: str, *folders: str | os.PathLike) -> str:
             if os.path.exists(found := os.path.join(folder, path)):
                 return found
     return path
+
+
+def stdout_trouble(error: OSError | None = None) -> str:
+    """Why standard output takes nothing any more; '' where it does. Later output goes nowhere.
+
+    Args:
+        error: that may have come from it: one that names no file is tried out with an empty line,
+            since an unbuffered stream remembers nothing.
+    """
+    if sys.stdout is None:
+        return ''
+    try:
+        if error is not None and error.filename is None and error.errno is not None:
+            sys.stdout.write('\n')
+        sys.stdout.flush()
+        return ''
+    except OSError as found:
+        with suppress(OSError, ValueError):  # else Python would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f'standard output cannot be written: {found.strerror}'
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import hosts_needed
+from sta.start import hosts_needed, stdout_trouble
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -127,8 +127,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         run(arguments)
+        if trouble := stdout_trouble():
+            raise MotionsError(trouble)
     except MotionsError as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'error: {stdout_trouble(error) or error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted; the same command goes on from here', file=sys.stderr)

@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
     if not arguments.still >= 0:
         raise ConfigError(f'--still must be at least 0, got {arguments.still:g}')
     out = arguments.out or Path('work_dirs', Path(arguments.config).stem, 'fidelity')
-    check_folder(out)
+    check_folder(out, '--out')
     schedules = [parse_schedule_text(text) for text in arguments.schedules or ()]
     pruners = config.test_cfg.get('pruners', [])
     if arguments.pruners:

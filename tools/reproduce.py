@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
         command=command,
     )
     inputs = request.inputs()
-    check_folder(request.folder)
+    check_folder(request.folder, '--out')
     start_processes(arguments.launcher)
     filled, written = reproduce(request, inputs)
     if not written:  # another process prints

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 from sta.analysis import BudgetError
 from sta.checkpoints import CheckpointError
@@ -14,6 +12,7 @@ from sta.datasets.errors import DataError
 from sta.evaluation import StoreError
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
+from sta.start import stdout_trouble
 
 from .config import ConfigError
 from .launch import LaunchError
@@ -46,8 +45,8 @@ def run_command(command: Callable[[], int | None]) -> int:
     """
     try:
         status = command() or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if trouble := stdout_trouble():
+            raise OSError(trouble)
         return status
     except USER_ERRORS as error:
         print(f'error: {one_line(error)}', file=sys.stderr)
@@ -55,7 +54,7 @@ def run_command(command: Callable[[], int | None]) -> int:
     except OSError as error:  # a folder that is a file, no permission, a full disk
         where = f': {error.filename}' if error.filename else ''
         said = f'{error.strerror or error}{where}'
-        print(f'error: {_stdout_trouble() or said}', file=sys.stderr)
+        print(f'error: {stdout_trouble(error) or said}', file=sys.stderr)
         return 2
     except RuntimeError as error:
         if not str(error).startswith('DataLoader worker'):
@@ -66,19 +65,6 @@ def run_command(command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
-
-
-def _stdout_trouble() -> str:
-    """Why standard output takes nothing any more; '' where it does. Later output goes nowhere."""
-    if sys.stdout is None:
-        return ''
-    try:
-        sys.stdout.flush()
-        return ''
-    except OSError as error:
-        with suppress(OSError, ValueError):  # else Python would complain once more at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f'standard output cannot be written: {error.strerror}'
 
 
 def one_line(error: BaseException) -> str:

@@ -85,7 +85,10 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
-    _settle_paths(config, os.path.dirname(os.path.abspath(path)))
+    try:
+        _settle_paths(config, os.path.dirname(os.path.abspath(path)))
+    except ConfigError as error:
+        raise ConfigError(f'config {path}: {error}') from None
     return config
 
 

@@ -86,7 +86,10 @@ def check_choice(parent: Path, *, work_dir: Path | None, resume: bool | None) ->
         _stores_of(work_dir, resume)
     elif resume and not any(parent.glob(f'*/{SCORES}/*.sqlite')):
         raise ConfigError(f'--resume: {parent} holds no run that was cut off')
-    check_folder(parent if work_dir is None else work_dir)
+    if work_dir is None:
+        check_folder(parent, 'the folder of the results,')
+    else:
+        check_folder(work_dir, '--work-dir')
 
 
 def _chosen(path: Path, fingerprint: Mapping[str, str], resume: bool | None) -> RunFolder:

@@ -14,6 +14,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -44,7 +45,7 @@ def build_train_runner(config: Config) -> Runner:
             f'configs/train_*.py'
         )
     _check_start(config)
-    check_folder(Path(config.work_dir))
+    check_folder(Path(config.work_dir), '--work-dir')
     _check_recipe(config)
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
@@ -171,6 +172,9 @@ def _check_recipe(config: Config) -> None:
         ConfigError: names the setting, its value and what would be right.
     """
     optimizer = config.optim_wrapper.get('optimizer') or {}
+    kind = optimizer.get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ConfigError(f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}')
     for key in ('lr', 'weight_decay'):
         value = optimizer.get(key, 0.0)
         if not _is_number(value) or not 0 <= value < math.inf:

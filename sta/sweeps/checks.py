@@ -45,7 +45,7 @@ def check_sweep_folder(folder: Path, executor: str) -> None:
         raise ConfigError(
             f'the folder of the sweep, {path!r}, holds characters that no job script can'
         )
-    check_folder(folder)
+    check_folder(folder, '--sweep-dir')
 
 
 def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,111 @@ def test_options_that_contradict_each_other(
     misused: Callable[..., None], tool: str, words: list[str], said: str
 ) -> None:
     misused(tool, *words, said=(said,))
+
+
+WITHOUT_LIST = 'test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))'
+
+
+@pytest.mark.parametrize(
+    ('tool', 'more'),
+    [
+        ('test', ()),
+        ('measure_fidelity', ('--schedules', '2')),
+        ('search_schedule', ('--budget', '0.9')),
+    ],
+)
+def test_the_list_is_looked_at_before_weights_are_read(
+    refused: Refused, child: Callable[..., Path], tool: str, more: tuple[str, ...]
+) -> None:
+    refused(tool, child(WITHOUT_LIST), 'no.pth', *more, said=('nowhere/val.txt does not exist',))
+
+
+@pytest.mark.skipif(not Path('/proc').is_dir(), reason='needs a folder nobody can write to')
+@pytest.mark.parametrize(
+    ('tool', 'more'),
+    [
+        ('test', ('--work-dir', '/proc/x')),
+        ('predict', ('clip 0.mp4', '--out', '/proc/x.csv')),
+        ('visualize_tokens', ('clip 0.mp4', '--out', '/proc/x.png')),
+        ('measure_fidelity', ('--schedules', '2', '--out', '/proc/x')),
+        ('search_schedule', ('--budget', '0.9', '--out', '/proc/x')),
+    ],
+)
+def test_folders_are_tried_before_weights_are_read(
+    refused: Refused, tiny: Tiny, tool: str, more: tuple[str, ...]
+) -> None:
+    more = tuple(str(tiny.folder / 'videos' / m) if m.endswith('.mp4') else m for m in more)
+    refused(tool, tiny.one_view, 'no.pth', *more, said=('/proc',))
+
+
+def test_a_conversion_tries_its_target_before_it_reads(refused: Refused, tiny: Tiny) -> None:
+    refused('convert_checkpoint', 'no.pth', '/proc/x.pth', said=('/proc/x.pth cannot be written',))
+
+
+@pytest.mark.parametrize('resume', ['--resume', '--no-resume'])
+def test_what_cannot_be_gone_on_with_is_said_before_weights_are_read(
+    refused: Refused, tiny: Tiny, resume: str
+) -> None:
+    Path('run/scores').mkdir(parents=True)
+    if resume == '--no-resume':
+        Path('run/scores/1.sqlite').touch()
+    options = ('--work-dir', 'run', resume)
+    refused('test', tiny.one_view, 'no.pth', *options, said=(f'{resume}: run',))
+    if resume == '--resume':
+        refused('test', tiny.one_view, 'no.pth', resume, said=('--resume: work_dirs/one_view',))
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """Files may take 5 kB: a write beyond that fails as one to a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_conversion_that_the_disk_does_not_take(
+    refused: Refused, tiny: Tiny, suffix: str, full_disk: None
+) -> None:
+    target = Path(f'out{suffix}')
+    target.write_text('old')
+    said = (f'File too large: {target}',)
+    refused('convert_checkpoint', tiny.checkpoint, target, '--force', said=said)
+    assert target.read_text() == 'old' and [p.name for p in Path().iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize('form', ['pt2', pytest.param('onnx', marks=pytest.mark.slow)])
+def test_an_export_that_the_disk_does_not_take(
+    refused: Refused, tiny: Tiny, form: str, full_disk: None
+) -> None:
+    options = ('--schedule', '2', '--format', form, '--out', f'm.{form}')
+    said = (f'File too large: m.{form}',)
+    refused('export', tiny.one_view, tiny.checkpoint, *options, said=said)
+    assert not list(Path().iterdir())
+
+
+def test_a_training_that_the_disk_does_not_take(
+    refused: Refused, tiny: Tiny, full_disk: None
+) -> None:
+    refused('train', tiny.training, '--work-dir', 'run', said=('File too large: ', 'run'))
+    assert not [path for path in Path('run').rglob('*') if path.suffix in ('.pth', '.part')]
+
+
+@pytest.mark.parametrize('redirected', ['>&-', '> /dev/full', '| true'])
+def test_standard_output_that_takes_nothing(tiny: Tiny, redirected: str) -> None:
+    tool = shlex.join([sys.executable, str(ROOT / 'tools' / 'make_motions.py')])
+    options = '--split val --num-clips 10 --size 64 --workers 1 --out motions'
+    done = subprocess.run(
+        ['bash', '-c', f'set -o pipefail; {tool} {options} {redirected}'],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert 'Traceback' not in done.stderr and 'Exception ignored' not in done.stderr
+    assert done.returncode == (0 if redirected == '>&-' else 2), done.stderr
+    if redirected != '>&-':
+        assert 'error: standard output cannot be written: ' in done.stderr
 
 
 def test_options_of_the_config_add_up() -> None:
