@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from sta.checkpoints import CheckpointError, convert_checkpoint
-from sta.engine.command_line import run_command
-from sta.engine.config import load_config
-from sta.engine.session import build_model
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'source',
+        type=find_path,
         help='.pth, .pt, .ckpt, .bin, .safetensors, .index.json or a folder (docs/checkpoints.md)',
     )
     parser.add_argument('target', help=".safetensors, or .pth for mmaction2's own tools")
     parser.add_argument(
-        '--config', help='its model must take every weight; fixed tables are written as well'
+        '--config',
+        type=find_path,
+        help='its model must take every weight; fixed tables are written as well',
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
     parser.add_argument(
         '--take',
         metavar='NAME',
@@ -37,8 +40,20 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.atomic import check_target
+    from sta.checkpoints import CheckpointError, convert_checkpoint
+    from sta.engine.command_line import run_command
+    from sta.engine.config import load_config
+    from sta.engine.session import build_model
+
+
 def convert(arguments: argparse.Namespace) -> None:
     model = None
+    check_target(Path(arguments.target), 'the target')
     if arguments.config:
         model = build_model(load_config(arguments.config, arguments.cfg_options))
     elif arguments.cfg_options:

@@ -9,26 +9,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
-from sta.datasets.class_names import OFFICIAL, read_class_names
-from sta.datasets.errors import DataError
-from sta.datasets.preparation.class_lookup import ClassLookup
-from sta.datasets.preparation.evaluation_command import as_argument, class_list, config_text
-from sta.datasets.preparation.folder_index import FolderIndex
-from sta.datasets.preparation.options import add_options, settings_of
-from sta.datasets.preparation.outputs import Outputs, write_whole
-from sta.datasets.preparation.own_videos import read_class_folders, read_labelled_files
-from sta.datasets.preparation.prepare import Prepared, prepare
-from sta.datasets.preparation.summary import describe
-from sta.datasets.preparation.wanted import Annotations
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.datasets.class_names import OFFICIAL
+from sta.start import find_path, hosts_needed, tool_parser
+
+with hosts_needed():
+    from sta.datasets.preparation.options import add_options, settings_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('source', metavar='FOLDER_OR_CSV', help='class folders, or path,label')
     parser.add_argument(
         '--videos', metavar='FOLDER', help='what paths of a csv are relative to; default: its own'
@@ -40,11 +33,30 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--config',
+        type=find_path,
         default='configs/sta_vit_k400.py',
         help='whose model and views to use; default %(default)s',
     )
     add_options(parser, out=None)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.datasets.class_names import read_class_names
+    from sta.datasets.errors import DataError
+    from sta.datasets.preparation.class_lookup import ClassLookup
+    from sta.datasets.preparation.evaluation_command import as_argument, class_list, config_text
+    from sta.datasets.preparation.folder_index import FolderIndex
+    from sta.datasets.preparation.outputs import Outputs, write_whole
+    from sta.datasets.preparation.own_videos import read_class_folders, read_labelled_files
+    from sta.datasets.preparation.prepare import Prepared, prepare
+    from sta.datasets.preparation.summary import describe
+    from sta.datasets.preparation.wanted import Annotations
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
 
 
 def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:

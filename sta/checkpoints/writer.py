@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sta import __version__
+from sta.atomic import replacing, write_steadily
 
 from .errors import CheckpointError
 
@@ -28,13 +30,18 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
     Raises:
         CheckpointError: another suffix.
+        OSError: it cannot be written, as on a full disk; names the file.
     """
     write = writer_for(path)
     # Copies: safetensors refuses tensors that share memory, and torch would write a whole storage
     # for a view into it.
     own = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         write(own, temporary)
+        # safetensors creates files for the owner alone; colleagues on a shared disk read them, too.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
 
 
 def writer_for(path: Path) -> Callable[[dict[str, Tensor], Path], None]:
@@ -50,25 +57,16 @@ def writer_for(path: Path) -> Callable[[dict[str, Tensor], Path], None]:
 
 
 def _write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file(tensors, path, metadata={'format': 'pt'})
+    try:
+        save_file(tensors, path, metadata={'format': 'pt'})
+    except SafetensorError as error:  # its own name for errors of the system
+        number = re.search(r'os error (\d+)', str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _write_mmaction2(tensors: dict[str, Tensor], path: Path) -> None:
     content = {'state_dict': tensors, 'meta': {'sta_version': __version__}}
-    with path.open('wb') as file:  # given a path, torch would write its name into the file
-        torch.save(content, file)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        yield temporary
-        # safetensors creates files for the owner alone; colleagues on a shared disk read them, too.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Given a path, torch would write its name into the file.
+    write_steadily(path, lambda file: torch.save(content, file))

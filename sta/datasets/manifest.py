@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TextIO
+
+from sta.atomic import naming, replacing
 
 from .errors import DataError
 from .scan import VideoScan
@@ -53,21 +54,16 @@ class Manifest:
     def appending(self) -> Iterator[_Appender]:
         """Add lines; the file is first written anew, without what a crash has cut off."""
         self.replace(self._lines.values())
-        with open(self.path, 'a', **_UTF8) as file:
+        with naming(self.path), open(self.path, 'a', **_UTF8) as file:
             yield _Appender(file)
 
     def replace(self, lines: Iterable[ManifestLine]) -> None:
         """Write these lines and no others; a reader finds the old file or the new one."""
         lines = list(lines)
-        temporary = self.path.with_name(f'.{self.path.name}.{os.getpid()}.part')
-        try:
-            with open(temporary, 'w', **_UTF8) as file:
-                csv.writer(file, lineterminator='\n').writerow(COLUMNS)
-                for line in lines:
-                    _Appender(file, flush=False).append(line)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(self.path) as temporary, open(temporary, 'w', **_UTF8) as file:
+            csv.writer(file, lineterminator='\n').writerow(COLUMNS)
+            for line in lines:
+                _Appender(file, flush=False).append(line)
 
 
 class _Appender:

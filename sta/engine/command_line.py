@@ -13,6 +13,7 @@ from sta.evaluation import StoreError
 from sta.installed import accept_any_text
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
+from sta.start import stdout_trouble
 
 from .config import ConfigError
 from .launch import LaunchError
@@ -46,13 +47,17 @@ def run_command(command: Callable[[], int | None]) -> int:
     """
     accept_any_text()
     try:
-        return command() or 0
+        status = command() or 0
+        if trouble := stdout_trouble():
+            raise OSError(trouble)
+        return status
     except USER_ERRORS as error:
         print(f'error: {one_line(error)}', file=sys.stderr)
         return 2
     except OSError as error:  # a folder that is a file, no permission, a full disk
         where = f': {error.filename}' if error.filename else ''
-        print(f'error: {error.strerror or error}{where}', file=sys.stderr)
+        said = f'{error.strerror or error}{where}'
+        print(f'error: {stdout_trouble(error) or said}', file=sys.stderr)
         return 2
     except UnicodeEncodeError as error:  # a path that is text, under a locale without its letters
         print(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from sta.atomic import check_folder, naming
 from sta.evaluation.stored import StoreError, differing_parts, read_fingerprint
 
 from .config import ConfigError
@@ -71,17 +72,28 @@ def choose_folder(
     return _new_folder(parent)
 
 
+def check_choice(parent: Path, *, work_dir: Path | None, resume: bool | None) -> None:
+    """Refuse before any work what :func:`choose_folder` could only refuse after it.
+
+    Args:
+        parent, work_dir, resume: as there.
+
+    Raises:
+        ConfigError: as there, as far as the weights have no say in it.
+        OSError: the folder can neither be made nor written.
+    """
+    if work_dir is not None:
+        _stores_of(work_dir, resume)
+    elif resume and not any(parent.glob(f'*/{SCORES}/*.sqlite')):
+        raise ConfigError(f'--resume: {parent} holds no run that was cut off')
+    if work_dir is None:
+        check_folder(parent, 'the folder of the results,')
+    else:
+        check_folder(work_dir, '--work-dir')
+
+
 def _chosen(path: Path, fingerprint: Mapping[str, str], resume: bool | None) -> RunFolder:
-    stores, finished = list((path / SCORES).glob('*.sqlite')), (path / RESULTS).exists()
-    if resume and not stores:
-        raise ConfigError(f'--resume: {path} holds no scores to go on with')
-    if finished and not stores:
-        raise ConfigError(f'--work-dir {path} already holds {RESULTS}: choose another folder')
-    if stores and resume is False:
-        raise ConfigError(
-            f'--no-resume: {path} already holds scores; choose another --work-dir, or go on with '
-            f'--resume'
-        )
+    stores, finished = _stores_of(path, resume)
     for store in stores:
         differing = differing_parts(fingerprint, read_fingerprint(store))
         if differing:
@@ -94,6 +106,21 @@ def _chosen(path: Path, fingerprint: Mapping[str, str], resume: bool | None) -> 
         owner = (path / SCORES / LOCK).read_text(encoding='utf-8').strip()
         raise ConfigError(f'{path} is being written by another process ({owner or "unknown"})')
     return RunFolder(path, 'finished' if finished else 'cut off' if stores else 'new', lock)
+
+
+def _stores_of(path: Path, resume: bool | None) -> tuple[list[Path], bool]:
+    """Stored scores of a folder, and whether its run was finished."""
+    stores, finished = list((path / SCORES).glob('*.sqlite')), (path / RESULTS).exists()
+    if resume and not stores:
+        raise ConfigError(f'--resume: {path} holds no scores to go on with')
+    if finished and not stores:
+        raise ConfigError(f'--work-dir {path} already holds {RESULTS}: choose another folder')
+    if stores and resume is False:
+        raise ConfigError(
+            f'--no-resume: {path} already holds scores; choose another --work-dir, or go on with '
+            f'--resume'
+        )
+    return stores, finished
 
 
 def _cut_off(path: Path, fingerprint: Mapping[str, str]) -> bool:
@@ -133,7 +160,8 @@ def _locked(path: Path) -> IO[str] | None:
             return None
         except OSError:  # a file system without locks: the user must take care
             pass
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-    file.flush()
+    with naming(path):
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
     return file

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,10 @@ def explained(what: str) -> Iterator[None]:
         yield
     except _OWN_ERRORS:
         raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        raise ConfigError(f'{what}: {reason_of(error)}') from error
     except Exception as error:  # the host libraries raise whatever a wrong value leads to
         raise ConfigError(f'{what}: {reason_of(error)}') from error
 
@@ -107,17 +112,18 @@ def build_test_runner(
         VariantError.
     """
     check_on_nonfinite((config.get('test_cfg') or {}).get('on_nonfinite', 'error'))
+    # Weights may be large: whatever else can be wrong is looked at before they are read.
     model = build_model(config)
-    if checkpoint is not None:
-        say(load_checkpoint(model, checkpoint))
-    else:
-        say('no checkpoint given: random weights, the accuracy means nothing')
     with explained(f'test_dataloader of {config.filename} cannot be built'):
         dataset = DATASETS.build(config.test_dataloader.dataset)
     check_videos(dataset)
     check_labels(dataset, model)
     shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
     variants = _checked_variants(config, model)
+    if checkpoint is not None:
+        say(load_checkpoint(model, checkpoint))
+    else:
+        say('no checkpoint given: random weights, the accuracy means nothing')
     folder = None
     if choose is not None:
         precision = config.test_cfg.get('precision', 'fp32')
@@ -163,10 +169,19 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
             f'{test_cfg.get("type")!r}'
         )
     variants = expand_variants(test_cfg.get('schedules'), test_cfg.get('pruners'))
+    check_variants(model, variants)
+    return variants
+
+
+def check_variants(model: nn.Module, variants: Sequence[Variant]) -> None:
+    """Set each variant on the backbone once, so that a misfit shows now.
+
+    Raises:
+        PrunerError, ScheduleError: one does not suit the model.
+    """
     for variant in variants:
         with model.backbone.using(variant):
             pass
-    return variants
 
 
 def say(message: Any) -> None:

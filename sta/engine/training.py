@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from mmaction.registry import DATASETS
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import nn
 
+from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.annotations import legible
 from sta.datasets.repeated_augmentation import COLLATE
@@ -47,7 +50,9 @@ def build_train_runner(config: Config) -> Runner:
             f'configs/train_*.py'
         )
     _check_names(config)
-    _check_checkpoints(config)
+    _check_start(config)
+    check_folder(Path(config.work_dir), '--work-dir')
+    _check_recipe(config)
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
@@ -61,6 +66,7 @@ def build_train_runner(config: Config) -> Runner:
                     f'{part}: {len(dataset)} videos do not fill one batch of '
                     f'{config[part].batch_size}'
                 )
+    _read_checkpoints(config)
     if not torch.cuda.is_available() and config.launcher != 'none':
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     start = _start_of(config)
@@ -69,7 +75,8 @@ def build_train_runner(config: Config) -> Runner:
         say(start(model))
         config.load_from = None
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-    with explained(f'config {config.filename} cannot be trained'):
+    register_backend('local', _WholeFiles, force=True, prefixes='')
+    with naming(Path(config.work_dir)), explained(f'config {config.filename} cannot be trained'):
         runner = Runner.from_cfg(config)
         if start is not None:
             runner.register_hook(_StartFrom(start))
@@ -88,6 +95,15 @@ def _start_of(config: Config) -> Callable[[nn.Module], LoadReport] | None:
     if config.get('pretrained') is not None:
         return partial(load_encoder, source=config.pretrained)
     return None
+
+
+class _WholeFiles(LocalBackend):
+    """mmengine's writer of checkpoints, without its half of a file where the disk is full."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes whole or not at all; see :func:`sta.atomic.replacing`."""
+        with replacing(Path(filepath)) as temporary:
+            temporary.write_bytes(obj)
 
 
 class _StartFrom(Hook):
@@ -170,9 +186,14 @@ def resume_training(config: Config, checkpoint: str | None = None) -> None:
         config: with work_dir; changed.
         checkpoint: None takes the last one.
     """
-    if checkpoint is None and not Path(config.work_dir, 'last_checkpoint').exists():
+    last = Path(config.work_dir, 'last_checkpoint')
+    if checkpoint is None and not last.exists():
         say(f'nothing to resume in {config.work_dir}: training starts anew')
         return
+    if checkpoint is None and not last.read_text(encoding='utf-8').strip():
+        # It is written after the checkpoint, which a full disk may still have held.
+        found = sorted(last.parent.glob('*.pth'), key=lambda path: path.stat().st_mtime)
+        checkpoint = str(found[-1]) if found else None
     config.resume, config.load_from = True, checkpoint
 
 
@@ -189,8 +210,8 @@ def _check_names(config: Config) -> None:
             ) from None
 
 
-def _check_checkpoints(config: Config) -> None:
-    """What training starts from must be there, and what it would write over must not."""
+def _check_start(config: Config) -> None:
+    """Of several starts one is asked for, and what training would write over is not there."""
     folder, resume, whole = Path(config.work_dir), config.get('resume'), config.get('load_from')
     if resume:
         if whole is not None and not whole.endswith('.pth'):
@@ -206,6 +227,39 @@ def _check_checkpoints(config: Config) -> None:
                 f'load_from is {whole} and pretrained {config.pretrained}: load_from is a whole '
                 f'model, pretrained an encoder whose classifier begins anew; set one to None'
             )
-        read_state_dict(config.pretrained)
-    if whole is not None:
-        read_state_dict(whole)
+
+
+def _read_checkpoints(config: Config) -> None:
+    """What training starts from can be read; mmengine would say so in its own words, and later."""
+    for key in ('load_from',) if config.get('resume') else ('load_from', 'pretrained'):
+        if config.get(key) is not None:
+            read_state_dict(config[key])
+
+
+def _check_recipe(config: Config) -> None:
+    """Numbers that torch and mmengine would take in silence, or refuse in words of their own.
+
+    Raises:
+        ConfigError: names the setting, its value and what would be right.
+    """
+    optimizer = config.optim_wrapper.get('optimizer') or {}
+    kind = optimizer.get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ConfigError(f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}')
+    for key in ('lr', 'weight_decay'):
+        value = optimizer.get(key, 0.0)
+        if not _is_number(value) or not 0 <= value < math.inf:
+            raise ConfigError(
+                f'optim_wrapper.optimizer.{key} must be a number of at least 0, got {value!r}'
+            )
+    whole = [('train_cfg', 'max_epochs'), ('train_cfg', 'max_iters'), ('train_cfg', 'val_interval')]
+    whole += [(f'{part}_dataloader', 'batch_size') for part in ('train', 'val')]
+    whole += [('auto_scale_lr', 'base_batch_size')]
+    for part, key in whole:
+        value = (config.get(part) or {}).get(key)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f'{part}.{key} must be a whole number of at least 1, got {value!r}')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -144,13 +144,16 @@ class ScoreStore:
             path = self.folder / f'{name}.sqlite'
             # Prepared aside: a reader never meets a file without its fingerprint.
             partial = path.with_suffix('.part')
-            partial.touch()
-            with connect(partial) as connection:
-                connection.executescript(_TABLES)
-                fact = ('fingerprint', json.dumps(self._fingerprint))
-                connection.execute('INSERT INTO facts VALUES (?,?)', fact)
-            connection.close()
-            partial.rename(path)
+            try:
+                partial.touch()
+                with connect(partial) as connection:
+                    connection.executescript(_TABLES)
+                    fact = ('fingerprint', json.dumps(self._fingerprint))
+                    connection.execute('INSERT INTO facts VALUES (?,?)', fact)
+                connection.close()
+                partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)  # of a disk that was full
             self._connection = connect(path)
         return self._connection
 

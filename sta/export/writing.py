@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from sta.report.atomic import check_folder
+from sta.atomic import check_folder, write_steadily
 
 from .checking import Agreement, batches_for, compare
 from .classifier import ClipClassifier, ExportError
@@ -96,20 +97,35 @@ def write_export(
     folder = path.parent / f'.{path.name}.{os.getpid()}.part'
     folder.mkdir()
     try:
-        if path.suffix == '.onnx':
-            save_onnx(captured, folder / path.name)
-        else:
-            with quietly():
-                torch.export.save(captured.program, folder / path.name)
-        batches = batches_for(module, captured.batch_size, clip_shape)
-        agreement = compare(module, folder / path.name, batches, tolerance)
-        text = json.dumps({**facts, 'verified': agreement._asdict()}, indent=2) + '\n'
-        description_of(folder / path.name).write_text(text, encoding='utf-8')
-        # Weights that lie beside the model come first, the description last: it stands for all.
-        last = (path.name, description_of(path).name)
-        names = [file.name for file in folder.iterdir() if file.name not in last]
-        for name in (*names, *last):
-            os.replace(folder / name, path.parent / name)
+        return _write_into(folder, module, captured, path, clip_shape, facts, tolerance)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_into(
+    folder: Path,
+    module: ClipClassifier,
+    captured: Captured,
+    path: Path,
+    clip_shape: tuple[int, ...],
+    facts: Mapping[str, Any],
+    tolerance: float,
+) -> Exported:
+    """Write and check in a folder of its own, whose files then get their names."""
+    if path.suffix == '.onnx':
+        save_onnx(captured, folder / path.name)
+    else:
+        with quietly():
+            write_steadily(folder / path.name, partial(torch.export.save, captured.program))
+    batches = batches_for(module, captured.batch_size, clip_shape)
+    agreement = compare(module, folder / path.name, batches, tolerance)
+    text = json.dumps({**facts, 'verified': agreement._asdict()}, indent=2) + '\n'
+    description_of(folder / path.name).write_text(text, encoding='utf-8')
+    # Weights that lie beside the model come first, the description last: it stands for all.
+    last = (path.name, description_of(path).name)
+    names = [file.name for file in folder.iterdir() if file.name not in last]
+    for name in (*names, *last):
+        os.replace(folder / name, path.parent / name)
     return Exported([path.parent / name for name in (path.name, *names, last[1])], agreement)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sta import __version__
+from sta.atomic import write_text
 from sta.engine.variant_loop import describe_hardware
 from sta.installed import distribution_version
-from sta.report.atomic import write_text
 from sta.report.plot import save_figure
 from sta.report.writers import LIBRARIES
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.table import Table
 
 from sta.analysis.throughput import Timing
+from sta.atomic import write_text
 
-from .atomic import write_text
 from .console import table_of_texts
 
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from sta.atomic import write_text
 from sta.evaluation import FEWEST_VIDEOS, Fidelity
 
-from .atomic import write_text
 from .columns import TOO_FEW, counted, fixed, scaled
 from .console import table_of_texts
 

@@ -10,9 +10,9 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sta.atomic import replacing
 from sta.evaluation import SummaryRow
 
-from .atomic import replacing
 from .curves import Place, bands_note, draw_families, dress, label_schedules
 from .styles import COLOURS, DPI, FONT, SIZE_INCHES, legend_below
 

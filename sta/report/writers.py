@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sta import __version__
+from sta.atomic import replacing, write_text
 from sta.evaluation import EvaluationResult, summarise
 from sta.installed import distribution_version
 
-from .atomic import replacing, write_text
 from .commit import commit_of
 from .texts import csv_text, json_text, left_out_text, markdown_text
 

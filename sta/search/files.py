@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sta.atomic import check_folder, write_text
 from sta.engine.config import ConfigError
-from sta.report.atomic import check_folder, write_text
 
 from .space import Stages
 from .study import Found

@@ -11,12 +11,12 @@ import numpy as np
 from mmaction.registry import DATASETS
 from mmengine.config import Config
 
+from sta.atomic import write_text
 from sta.datasets.annotations import Annotation, list_text, read_annotations, sample
 from sta.datasets.class_names import known_classes
 from sta.datasets.errors import DataError
 from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.session import explained
-from sta.report.atomic import write_text
 from sta.report.columns import counted
 
 SEARCHED, HELDOUT = 'search.txt', 'heldout.txt'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +12,40 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from sta.atomic import check_folder
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import explained
 from sta.engine.shard import Shard
 
 from .manifest import Planned, digest_of_files
 from .plan import Evaluation
+
+
+def check_sweep_folder(folder: Path, executor: str) -> None:
+    """Refuse a folder that jobs could not write to under its own name.
+
+    Args:
+        folder: of the sweep, made or not.
+        executor: 'local' or 'slurm'.
+
+    Raises:
+        ConfigError: its path holds what submitit or sbatch fill in, or what no script can hold.
+        OSError: it can neither be made nor written.
+    """
+    path = str(folder.absolute())
+    # submitit replaces these four in paths of its own; sbatch takes any letter for something.
+    filled_in = re.search('%' if executor == 'slurm' else '%[jtaA]', path)
+    if filled_in:
+        where = path[filled_in.start() :][:2]
+        raise ConfigError(
+            f'the folder of the sweep, {path}, holds {where!r}, which {executor} jobs fill in: '
+            f'choose another --sweep-dir, without %'
+        )
+    if not path.isprintable():
+        raise ConfigError(
+            f'the folder of the sweep, {path!r}, holds characters that no job script can'
+        )
+    check_folder(folder, '--sweep-dir')
 
 
 def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:

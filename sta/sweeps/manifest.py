@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from sta.atomic import write_text
 from sta.datasets.errors import DataError
 from sta.engine.config import ConfigError
 from sta.engine.shard import Shard
-from sta.report.atomic import write_text
 from sta.report.commit import commit_of
 
 from .plan import Element, Evaluation, elements_of

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sta.atomic import write_text
 from sta.datasets.errors import DataError
 from sta.evaluation import (
     EvaluationResult,
@@ -19,7 +20,6 @@ from sta.evaluation import (
     read_stores,
     snapshots,
 )
-from sta.report.atomic import write_text
 from sta.report.evaluation_folder import write_evaluation
 from sta.report.page import write_page
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from sta.atomic import write_text
 from sta.evaluation import SummaryRow, shown_rows
 from sta.report import plot_accuracy_vs_gflops, save_figure
-from sta.report.atomic import write_text
 from sta.report.columns import COLUMNS
 from sta.report.page.evaluation import Evaluation
 from sta.report.page.pictures import Picture, inline_svg

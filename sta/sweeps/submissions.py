@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sta.atomic import write_text
 from sta.datasets.errors import DataError
-from sta.report.atomic import write_text
 
 FOLDER = 'submissions'
 

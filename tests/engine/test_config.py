@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sta.engine.config import KNOWN_KEYS, ConfigError, load_config
+from sta.start import REPOSITORY
 
 TEXT = """\
 model = dict(backbone=dict(depth=12, norm_cfg=dict(type='LN')), heads=[dict(a=1), dict(a=2)])
@@ -43,7 +44,11 @@ def test_a_config_is_read_as_it_is(path: str) -> None:
         ('None', None),
         ('False', False),
         ('[1, 2]', [1, 2]),
-        ("dict(type='x')", "dict(type='x')"),
+        ("dict(type='x')", {'type': 'x'}),
+        ('[dict(a=1)]', [{'a': 1}]),
+        ('{"a": null}', {'a': None}),
+        ('true', True),
+        ('dict(open("x"))', 'dict(open("x"))'),
         ('some/path=with.equals', 'some/path=with.equals'),
         ('', ''),
         ("'6'", '6'),
@@ -76,6 +81,11 @@ def test_options_reach_into_lists(path: str) -> None:
 def test_an_option_without_key_and_value_is_refused(path: str, option: str) -> None:
     said = refusal(path, option)
     assert 'key=value' in said and repr(option) in said
+
+
+def test_an_option_that_is_given_two_values_is_refused(path: str) -> None:
+    twice = ('model.backbone.depth=6', 'model.backbone.depth=7')
+    assert '--cfg-options gives model.backbone.depth twice: 6 and 7' in refusal(path, *twice)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +176,54 @@ def test_a_bare_name_of_a_config_is_found_in_configs(
     said = refusal('sta_vit_k400.py')
     assert 'sta_vit_k400.py does not exist' in said
     assert 'configs/ holds sta_vit_k400.py' in said and 'setup.py' not in said
+
+
+def test_paths_of_shipped_configs_lead_into_the_repository(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    decoy = tmp_path / 'data/motions/val.txt'
+    decoy.parent.mkdir(parents=True)
+    decoy.write_text('mine.mp4 0\n')
+    (tmp_path / 'mine.py').write_text(
+        f'_base_ = {str(REPOSITORY / "configs/sta_vit_motions.py")!r}\n'
+    )
+    for path in ('configs/sta_vit_motions.py', 'mine.py'):
+        dataset = load_config(path).test_dataloader.dataset
+        assert dataset.ann_file == str(REPOSITORY / 'data/motions/val.txt')
+        assert dataset.data_prefix.video == str(REPOSITORY / 'data/motions')
+        assert dataset.classes == str(REPOSITORY / 'data/motions/classes.txt')
+    start = load_config('configs/train_sta_vit_motions_finetune.py').load_from
+    assert start == str(REPOSITORY / 'checkpoints/sta_vit_motions.safetensors')
+    monkeypatch.chdir(REPOSITORY)
+    assert load_config('configs/sta_vit_motions.py').data_root == 'data/motions'
+
+
+def test_other_paths_are_looked_for_here_then_beside_the_config_then_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, beside = tmp_path / 'here', tmp_path / 'beside'
+    here.mkdir()
+    (beside / 'videos').mkdir(parents=True)
+    key = 'test_dataloader.dataset.ann_file'
+    base = str(REPOSITORY / 'configs/sta_vit_motions.py')
+    own = 'dict(ann_file="list.txt", data_prefix=dict(video="videos"), classes="ssv2")'
+    (beside / 'mine.py').write_text(f'_base_ = {base!r}\ntest_dataloader = dict(dataset={own})\n')
+    monkeypatch.chdir(here)
+
+    def found(*options: str) -> str:
+        return load_config('../beside/mine.py', options).test_dataloader.dataset.ann_file
+
+    assert found() == 'list.txt'  # nowhere: as it was written
+    (beside / 'list.txt').touch()
+    assert found() == str(beside / 'list.txt')
+    (here / 'list.txt').touch()
+    assert found() == 'list.txt'
+    assert found(f'{key}=data/motions/val.txt') == str(REPOSITORY / 'data/motions/val.txt')
+    assert found(f'{key}=/nowhere/list.txt') == '/nowhere/list.txt'
+    dataset = load_config('../beside/mine.py').test_dataloader.dataset
+    assert dataset.data_prefix.video == str(beside / 'videos') and dataset.classes == 'ssv2'
+
+
+@pytest.mark.parametrize('text', ['nan', '-NaN', 'inf', '+Infinity'])
+def test_numbers_that_are_none_are_refused(path: str, text: str) -> None:
+    said = refusal(path, f'model.backbone.depth={text}')
+    assert f'model.backbone.depth={text}: {text} is no value of a setting' in said

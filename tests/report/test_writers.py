@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sta.atomic import replacing
 from sta.evaluation import EvaluationResult, SummaryRow, summarise
 from sta.pruning import PruningSchedule, Variant
 from sta.report import read_scores, write_results
-from sta.report.atomic import replacing
 from sta.report.columns import COLUMNS, footer
 from sta.report.commit import commit_of
 

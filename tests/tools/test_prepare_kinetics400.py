@@ -63,10 +63,16 @@ def test_the_next_command_names_what_differs_from_the_config(official, tmp_path,
     )
 
 
-def test_the_next_command_at_the_default_places(official, tmp_path, capsys) -> None:
+def test_the_next_command_at_the_default_places(official, tmp_path, capsys, monkeypatch) -> None:
+    """The config looks in the repository, wherever the tool is started."""
     videos = write_videos(tmp_path / 'data' / 'kinetics400' / 'videos_val', *FILES)
-    assert run_tool('prepare_kinetics400', official, '--videos', videos, '--no-scan') == 0
+    tool = ('prepare_kinetics400', official, '--videos', videos, '--no-scan')
+    assert run_tool(*tool) == 0
     assert list_of('data/kinetics400') == LISTED
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert 'ann_file=data/kinetics400/kinetics400_val_list_videos.txt ' in last
+    monkeypatch.setattr('sta.start.REPOSITORY', tmp_path)
+    assert run_tool(*tool, '--force') == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == 'next: python tools/test.py configs/sta_vit_k400.py CHECKPOINT'
 

@@ -143,5 +143,34 @@ def test_damaged_scores_are_named(tiny: Tiny, planned: tuple, capsys) -> None:
     assert 'cannot be merged: one_view: ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('name', ['keep 100%a', '%j', '%A/x', '50%t', 'new\nline'])
+def test_folders_that_jobs_cannot_have(refused: Refused, given: tuple, name: str) -> None:
+    refused(
+        'sweep',
+        *given[:4],
+        '--sweep-dir',
+        name,
+        said=('the folder of the sweep', '--sweep-dir')[: 1 + ('%' in name)],
+    )
+    assert not Path(name).exists()
+
+
+def test_a_folder_of_an_odd_name_will_do(given: tuple, tiny: Tiny) -> None:
+    name = "it's a {} 100% Übung 日本/"
+    less = ('--max-videos', 2, '--schedules', 0)
+    assert run_tool('sweep', *given[:4], '--sweep-dir', name, *less) == 0
+    assert run_tool('collect', name) == 0 and Path(name, 'results.csv').is_file()
+
+
+def test_percent_signs_are_for_sbatch(
+    refused: Refused, given: tuple, tmp_path, monkeypatch
+) -> None:
+    options = ('--executor', 'slurm', '--partition', 'p', '--dry-run')
+    refused('sweep', *given[:4], '--sweep-dir', '100%', *options, said=("holds '%'", 'slurm jobs'))
+    (tmp_path / '7%a').mkdir()
+    monkeypatch.chdir(tmp_path / '7%a')
+    refused('sweep', *given, said=("holds '%a'",))
+
+
 def test_how_often_to_look(refused: Refused, planned: tuple) -> None:
     refused('collect', 'sweep', '--every', 0, said=('--every must be positive',))

@@ -13,10 +13,6 @@ from .tiny import Tiny
 Refused = Callable[..., str]
 
 
-def broken(why: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=why)
-
-
 def test_a_config_that_only_evaluates(refused: Refused, tiny: Tiny) -> None:
     said = (str(tiny.one_view), 'train_cfg, train_dataloader, optim_wrapper', 'configs/train_')
     refused('train', tiny.one_view, said=said)
@@ -78,22 +74,36 @@ def test_half_precision_needs_a_gpu(refused: Refused, tiny: Tiny) -> None:
 
 
 OPTIONS = [
-    pytest.param(
-        'optim_wrapper.optimizer.type=AdamX',
-        ('AdamX',),
-        marks=broken('says: None is not a callable object'),
-    ),
-    pytest.param(
-        'optim_wrapper.optimizer.lr=abc',
-        ('abc',),
-        marks=broken("says: '<=' not supported between instances of 'float' and 'str'"),
-    ),
+    ('optim_wrapper.optimizer.type=AdamX', ("no optimizer 'AdamX'",)),
+    ('optim_wrapper.optimizer.lr=abc', ('optimizer.lr must be a number', "'abc'")),
+    ('optim_wrapper.optimizer.lr=nan', ('optimizer.lr=nan', 'no value of a setting')),
+    ('optim_wrapper.optimizer.lr=-inf', ('-inf is no value of a setting',)),
+    ('optim_wrapper.optimizer.lr=1e999', ('optimizer.lr must be a number', 'inf')),
+    ('optim_wrapper.optimizer.lr=-0.1', ('optimizer.lr', 'at least 0', '-0.1')),
+    ('optim_wrapper.optimizer.weight_decay=-1', ('weight_decay', 'at least 0', '-1')),
+    ('train_cfg.max_epochs=0', ('train_cfg.max_epochs', 'at least 1, got 0')),
+    ('train_cfg.max_epochs=2.5', ('train_cfg.max_epochs', 'whole number', '2.5')),
+    ('train_cfg.val_interval=0', ('train_cfg.val_interval', 'got 0')),
+    ('train_dataloader.batch_size=2.5', ('train_dataloader.batch_size', '2.5')),
+    ('auto_scale_lr=dict(enable=True, base_batch_size=0)', ('base_batch_size', 'got 0')),
     ('train_cfg.max_itrs=3', ("'max_itrs'",)),
     ('train_dataloader.batch_size=0', ('batch_size', '0')),
     ('train_dataloader.batch_size=100', ('100', '7')),
     ('train_dataloader.dataset.pipeline.0.type=OpenVido', ('OpenVido',)),
     ('load_from=no.pth', ('no.pth',)),
 ]
+
+
+def test_nan_in_a_config_is_named(refused: Refused, tiny: Tiny, child: Callable[..., Path]) -> None:
+    text = "optim_wrapper = dict(optimizer=dict(lr=float('nan')))"
+    refused('train', child(text, tiny.training), said=('child.py', 'lr is NaN'))
+
+
+def test_weights_are_read_last(refused: Refused, tiny: Tiny, child: Callable[..., Path]) -> None:
+    text = 'load_from = "no.pth"\ntrain_dataloader = dict(dataset=dict(ann_file="no.txt"))'
+    refused('train', child(text, tiny.training), said=('annotation file no.txt',))
+    text = 'load_from = "no.pth"'
+    refused('train', child(text, tiny.training), '--work-dir', '/proc/x', said=('/proc',))
 
 
 @pytest.mark.parametrize(('option', 'said'), OPTIONS)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sta.atomic import replacing
 from sta.datasets.motions.classes import CLASS_NAMES
 from sta.datasets.motions.clip import ClipSource
 
@@ -27,7 +28,8 @@ def save_contact_sheet(source: ClipSource, path: Path, *, first_index: int = 0) 
     is_coded, data = cv2.imencode('.png', sheet)
     if not is_coded:
         raise OSError(f'could not encode {path} as PNG')
-    path.write_bytes(data.tobytes())
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def _row(source: ClipSource, index: int, columns: int) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import cv2
 
+from sta.atomic import replacing
 from sta.datasets.motions.classes import CLASS_NAMES, label_of_index
 from sta.datasets.motions.clip import ClipSource
 
@@ -76,7 +76,8 @@ def write_split(
             'fewer --workers, finished clips are kept'
         ) from None
     except OSError as error:
-        raise MotionsError(f'cannot write to {out}: {error.strerror or error}') from error
+        where = error.filename or out
+        raise MotionsError(f'cannot write to {where}: {error.strerror or error}') from error
     return SplitReport(len(missing), num_clips - len(missing), sum(sizes))
 
 
@@ -151,9 +152,5 @@ def _write_lists(source: ClipSource, out: Path, num_clips: int) -> list[int]:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file under a name of its own and rename it: no reader ever sees half of it."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from sta.atomic import write_text
 
 from ..annotations import Annotation, legible, list_text
 from ..errors import DataError
@@ -91,11 +92,4 @@ class Outputs:
 
 def write_whole(path: Path, text: str) -> None:
     """Write UTF-8 under a name of its own and rename it: no reader ever sees half of it."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    # Names of files need not be UTF-8, what is written must be.
-    content = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
-    try:
-        temporary.write_bytes(content.encode('utf-8'))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, text)

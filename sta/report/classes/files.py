@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 from zlib import crc32
 
+from sta.atomic import write_text
 from sta.evaluation import ClassComparison, EvaluationResult
 
-from ..atomic import write_text
 from ..plot import save_figure
 from .bars import plot_class_changes
 from .matrices import plot_confusions

@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sta.atomic import replacing, write_text
 from sta.datasets.errors import DataError
 from sta.visualization import Examples
-
-from ..atomic import replacing, write_text
 
 FOLDER, LIST = 'examples', 'examples.json'
 SUFFIX = '.webp'

@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from sta.atomic import write_text
 from sta.engine.session import say
 from sta.evaluation import compare_classes, shown_rows
 
-from ..atomic import write_text
 from ..classes import numbered_names, plot_class_changes
 from ..columns import counted, has_too_few, unpaired_on_k400
 from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
