@@ -6,6 +6,7 @@ import ast
 import difflib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -73,6 +74,11 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
     return config
+
+
+def home_of(config: Config, path: str) -> Path:
+    """Where runs of a config are kept: its work_dir, or work_dirs/ and the name of its file."""
+    return Path(config.get('work_dir') or Path('work_dirs', Path(path).stem))
 
 
 def reason_of(error: BaseException) -> str:

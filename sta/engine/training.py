@@ -21,6 +21,9 @@ from sta.datasets.repeated_augmentation import COLLATE
 from .config import ConfigError
 from .session import build_model, check_labels, check_videos, explained, say
 
+# What a config that trains has and one that evaluates lacks.
+SCHEDULE_KEYS = ('train_cfg', 'val_cfg', 'val_evaluator', 'optim_wrapper', 'param_scheduler')
+
 
 def build_train_runner(config: Config) -> Runner:
     """A runner that is ready to train; fails early and in one line.
@@ -44,6 +47,7 @@ def build_train_runner(config: Config) -> Runner:
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
+            _check_classes(config, part, model.cls_head.num_classes)
             with explained(f'{part} of {config.filename} cannot be built'):
                 dataset = DATASETS.build(config[part].dataset)
             check_videos(dataset)
@@ -90,6 +94,30 @@ class _StartFrom(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.load(getattr(runner.model, 'module', runner.model))
+
+
+def _check_classes(config: Config, part: str, num_classes: int) -> None:
+    """Head, data set and what blends labels must count the same classes.
+
+    Raises:
+        ConfigError: one of them does not; names both numbers.
+    """
+    found = {f'{part}.dataset': config[part].dataset.get('num_classes')}
+    model = config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+    waiting = [model.get('blending')]
+    while waiting:
+        step = waiting.pop()
+        if isinstance(step, list | tuple):
+            waiting += step
+        elif isinstance(step, dict):
+            found[f'{step.get("type")} of blending'] = step.get('num_classes')
+            waiting.append(step.get('augments'))
+    for what, number in found.items():
+        if number not in (None, num_classes):
+            raise ConfigError(
+                f'config {config.filename}: {what} has num_classes={number}, model.cls_head '
+                f'{num_classes}: set both to the number of classes of {config[part].dataset.ann_file}'
+            )
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:
