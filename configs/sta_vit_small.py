@@ -1,5 +1,6 @@
-# The architecture of the embedded ViT for videos of one's own (docs/own_videos.md): small enough to be trained on a
-# CPU, and to begin from checkpoints/sta_vit_motions.safetensors. tools/prepare_custom.py inherits from it.
+# The architecture of the embedded ViT for videos of one's own (docs/own_videos.md): it can be trained on a CPU.
+# tools/prepare_custom.py writes configs that inherit from it; what it costs:
+#   python tools/count_flops.py configs/sta_vit_small.py
 _base_ = [
     '_base_/models/sta_vit_motions.py',
     '_base_/datasets/own_videos.py',

@@ -44,7 +44,7 @@ from sta.datasets.preparation.splitting import (
     made_split,
 )
 from sta.datasets.preparation.summary import describe
-from sta.datasets.preparation.wanted import Annotations, count
+from sta.datasets.preparation.wanted import Annotations
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_model_of_shapes

@@ -23,8 +23,8 @@ class OpenVideo(BaseTransform):
     """Open a video, in the process that will decode it.
 
     Required keys: filename; optional: decoder ('decord', which is the default, or 'pyav'). Added
-    keys: video_reader, total_frames, avg_fps. Where mmaction2's inferencer gives frames instead (keys
-    array or frame_dir), there is nothing to open.
+    keys: video_reader, total_frames, avg_fps. Where mmaction2's inferencer gives frames instead
+    (keys array or frame_dir), there is nothing to open.
 
     Args:
         num_threads: decoding threads per video; the data loader's workers already run in parallel.
@@ -238,10 +238,10 @@ class ShortSideCrops(BaseTransform):
 class TrainingClip(BaseTransform):
     """From a file to one clip for a model: the whole pipeline for training on videos of one's own.
 
-    Frames are drawn at random, from equal parts of the video or in a dense run; the clip is a random
-    part of the picture, mirrored or not. No label is changed. Without augmentation: the same frames
-    each time (the middle ones) and the centre of the picture, for looking at a validation set
-    between epochs.
+    Frames are drawn at random, from equal parts of the video or in a dense run; the clip is a
+    random part of the picture, mirrored or not. No label is changed. Without augmentation: the same
+    frames each time (the middle ones) and the centre of the picture, for looking at a validation
+    set between epochs.
 
     Required keys: filename, label; optional: decoder. The result is that of PackActionInputs, with
     inputs (1, 3, clip_len, size, size).

@@ -114,9 +114,10 @@ def _check_classes(config: Config, part: str, num_classes: int) -> None:
             waiting.append(step.get('augments'))
     for what, number in found.items():
         if number not in (None, num_classes):
+            listed = config[part].dataset.get('ann_file')
             raise ConfigError(
                 f'config {config.filename}: {what} has num_classes={number}, model.cls_head '
-                f'{num_classes}: set both to the number of classes of {config[part].dataset.ann_file}'
+                f'{num_classes}: set both to the number of classes of {listed}'
             )
 
 

@@ -111,9 +111,9 @@ class Recipe:
 
 
 def epochs_for(num_videos: int, batch_size: int) -> int:
-    """Epochs of about 1,500 steps in all, but 20 at least and 100 at most."""
+    """Epochs for about 450 steps in all, but 20 at least and 100 at most."""
     steps = -(-num_videos // batch_size)
-    return min(100, max(20, round(1500 / steps / 10) * 10))
+    return min(100, max(20, round(450 / steps / 10) * 10))
 
 
 def train_config_text(prepared: Prepared, split: Split, recipe: Recipe) -> str:
@@ -134,21 +134,25 @@ def train_config_text(prepared: Prepared, split: Split, recipe: Recipe) -> str:
         f"optim_wrapper = dict(constructor='LearningRateDecayOptimizerConstructor', "
         f'paramwise_cfg={decay})\n'
     )
+    clip = f'clip_len={recipe.clip_len}, size={recipe.size}, stride={recipe.stride}'
+    listed = f'videos, ann_file={_quoted(outputs.part_file("train"))}'
+    num_videos = count(len(split.parts['train']), 'video')
+    kinds = "('Mixup', 'Cutmix')"
     return f"""\
-# Trains on {count(len(split.parts['train']), 'video')}; by tools/prepare_custom.py (docs/own_videos.md).
+# Trains on {num_videos}; by tools/prepare_custom.py, explained in docs/own_videos.md.
 #   python tools/train.py {as_argument(outputs.folder / 'train_config.py')}
 _base_ = ['config.py', {_quoted(recipe.schedule)}]
 pretrained = {start!r}
 videos = _base_.test_dataloader.dataset  # with their folder, number of classes and names
-clip = dict(type='TrainingClip', clip_len={recipe.clip_len}, size={recipe.size}, stride={recipe.stride}, flip_ratio={recipe.flip_ratio})
+clip = dict(type='TrainingClip', {clip}, flip_ratio={recipe.flip_ratio})
 train_dataloader = dict(
     batch_size={recipe.batch_size}, drop_last=False, {loading},
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(videos, ann_file={_quoted(outputs.part_file('train'))}, pipeline=[clip], test_mode=False),
+    dataset=dict({listed}, pipeline=[clip], test_mode=False),
 )
 watched = dict(videos, pipeline=[dict(clip, augment=False)]{watched})
 val_dataloader = dict(_base_.test_dataloader, dataset=watched)
-mixing = [dict(type=f'{{kind}}Blending', num_classes=_base_.num_classes) for kind in ('Mixup', 'Cutmix')]
+mixing = [dict(type=f'{{kind}}Blending', num_classes=_base_.num_classes) for kind in {kinds}]
 model = dict(data_preprocessor=dict(blending=dict(type='RandomBatchAugment', augments=mixing)))
 train_cfg = dict(max_epochs={recipe.max_epochs}, val_interval={recipe.every})
 default_hooks = dict(checkpoint=dict(interval={recipe.every}))
@@ -156,7 +160,7 @@ default_hooks = dict(checkpoint=dict(interval={recipe.every}))
 
 
 def names_sides(class_names: Sequence[str]) -> bool:
-    """Whether names of classes tell left from right, so that a mirrored clip is of another class."""
+    """Whether names of classes tell left from right: a mirrored clip would be of another class."""
     words = {word for name in class_names for word in plain(name).split()}
     return not words.isdisjoint(('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise'))
 

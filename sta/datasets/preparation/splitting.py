@@ -160,14 +160,12 @@ def made_split(
         'val': tuple(video for video in videos if video.path in chosen),
     }
     if not chosen:
-        note = (
-            'no class holds two videos or groups to divide: all are evaluated, none is trained on'
-        )
+        note = 'no class holds two videos or groups to part: all are evaluated, none is trained on'
         return Split({'val': tuple(videos)}, (note,))
     how = 'the last by name' if settings.order == 'ordered' else f'drawn with seed {settings.seed}'
     notes = [
         f'split: {count(len(parts["train"]), "video")} to train on, {len(parts["val"]):,} to '
-        f'evaluate ({settings.share:.0%} of every class, {how})'
+        f'evaluate ({100 * settings.share:g} % of every class, {how})'
     ]
     if len(set(together.values())) < len(videos):
         notes.append(
