@@ -5,7 +5,7 @@ _base_ = [
     '_base_/datasets/kinetics400_videomae_train.py',
     '_base_/schedules/videomae_finetune.py',
 ]
-pretrained = 'checkpoints/videomae_vit_b_k400_pretrain.pth'
+pretrained = '{{ fileDirname }}/../checkpoints/videomae_vit_b_k400_pretrain.pth'
 blending = [
     dict(type='MixupBlending', num_classes=400, alpha=0.8),
     dict(type='CutmixBlending', num_classes=400, alpha=1.0),

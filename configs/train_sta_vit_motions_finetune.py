@@ -6,7 +6,7 @@ _base_ = [
     '_base_/schedules/motions_finetune.py',
     '_base_/runtime.py',
 ]
-load_from = 'checkpoints/sta_vit_motions.safetensors'
+load_from = '{{ fileDirname }}/../checkpoints/sta_vit_motions.safetensors'
 blending = [
     dict(type='MixupBlending', num_classes=10, alpha=0.8),
     dict(type='CutmixBlending', num_classes=10, alpha=1.0),

@@ -12,66 +12,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.analysis import count_costs
-from sta.analysis.breakdown import time_by_part
-from sta.analysis.machine import cpu_name, describe_machine, describe_state
-from sta.engine import chosen_variants
-from sta.engine.benchmarking import (
-    compiling,
-    pruning_shares,
-    time_end_to_end,
-    time_forwards,
-)
-from sta.engine.clips import listed_videos, read_views
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.contestants import (
-    MODES,
-    WITH_CUDA_GRAPHS,
-    compiled,
-    host_of,
-    twins_of,
-    with_backward,
-)
-from sta.engine.session import build_model, clip_shape, explained
-from sta.engine.variant_loop import PRECISIONS, describe_hardware
-from sta.report import (
-    benchmark_rows,
-    benchmark_table,
-    breakdown_table,
-    end_to_end_table,
-    json_beside,
-    print_table,
-    write_benchmark,
-)
-from sta.report.atomic import check_target
-from sta.report.commit import commit_of
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     add = parser.add_argument
-    add('config', help='e.g. configs/sta_vit_s_k400.py')
+    add('config', type=find_path, help='e.g. configs/sta_vit_s_k400.py')
     add('--schedules', nargs='+', metavar='R', help='default: test_cfg of the config')
     add('--pruner', default='sta', metavar='NAME')
     add('--batch-sizes', '--batch-size', nargs='+', type=int, default=[2], metavar='CLIPS')
-    add('--dtype', choices=list(PRECISIONS), default='fp32', help='weights and clips')
+    add('--dtype', choices=('fp32', 'bf16', 'fp16'), default='fp32', help='weights and clips')
     add('--device', choices=('cpu', 'cuda'), default='cpu')
     add('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
     add(
         '--compile',
         nargs='?',
         const='default',
-        choices=MODES,
+        choices=('default', 'reduce-overhead', 'max-autotune'),
         help='run ours through torch.compile, in one graph',
     )
     add('--backward', action='store_true', help='time forward and backward, as in training')
     add(
         '--clips',
+        type=find_path,
         metavar='VIDEOS',
         help='time on real frames: a video, a folder, or a list (.txt, .csv); default: noise',
     )
@@ -85,8 +51,49 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--rounds', type=int, default=10)
     add('--warm-up', type=int, default=2)
     add('--csv', metavar='FILE', help='write the figures, and a .json with all conditions beside')
-    add('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    add('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import torch
+
+    from sta.analysis import count_costs
+    from sta.analysis.breakdown import time_by_part
+    from sta.analysis.machine import cpu_name, describe_machine, describe_state
+    from sta.engine import chosen_variants
+    from sta.engine.benchmarking import (
+        compiling,
+        pruning_shares,
+        time_end_to_end,
+        time_forwards,
+    )
+    from sta.engine.clips import listed_videos, read_views
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.contestants import (
+        WITH_CUDA_GRAPHS,
+        compiled,
+        host_of,
+        twins_of,
+        with_backward,
+    )
+    from sta.engine.session import build_model, clip_shape, explained
+    from sta.engine.variant_loop import PRECISIONS, describe_hardware
+    from sta.report import (
+        benchmark_rows,
+        benchmark_table,
+        breakdown_table,
+        end_to_end_table,
+        json_beside,
+        print_table,
+        write_benchmark,
+    )
+    from sta.report.atomic import check_target
+    from sta.report.commit import commit_of
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:

@@ -10,31 +10,39 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import cv2
-import torch
-from mmengine.registry import init_default_scope
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.errors import DataError
-from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
-from sta.engine.command_line import run_command
-from sta.engine.config import load_config
-from sta.engine.prediction import find_videos
-from sta.engine.session import explained
-from sta.report import print_table
-from sta.report.columns import fixed
-from sta.report.console import table_of_texts
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='whose test pipeline is run')
-    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='whose test pipeline is run')
+    parser.add_argument('videos', type=find_path, help='a video, or a folder of videos')
     parser.add_argument('--rounds', type=int, default=5, help='default %(default)s')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import cv2
+    import torch
+    from mmengine.registry import init_default_scope
+
+    from sta.datasets.errors import DataError
+    from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
+    from sta.engine.command_line import run_command
+    from sta.engine.config import load_config
+    from sta.engine.prediction import find_videos
+    from sta.engine.session import explained
+    from sta.report import print_table
+    from sta.report.columns import fixed
+    from sta.report.console import table_of_texts
 
 
 def run(arguments: argparse.Namespace) -> None:

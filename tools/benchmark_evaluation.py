@@ -12,31 +12,40 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sta.analysis.processes import Usage, measure
-from sta.datasets.annotations import read_annotations, sample
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.host_loop import run_host_loop
-from sta.report import print_table
-from sta.report.columns import fixed
-from sta.report.console import table_of_texts
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-HERE = Path(__file__).resolve()
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_motions.py')
-    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_motions.py')
+    parser.add_argument('checkpoint', type=find_path, help='.pth, .pt, .bin or .safetensors')
     parser.add_argument('--schedules', nargs='+', default=['0', '4', '8', '12'], metavar='R')
     parser.add_argument('--max-videos', type=int, default=200, metavar='N')
     parser.add_argument('--rounds', type=int, default=1, help='A B A B ...; default %(default)s')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
     parser.add_argument('--host-schedule', help=argparse.SUPPRESS)
     parser.add_argument('--work-dir', help=argparse.SUPPRESS)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.analysis.processes import Usage, measure
+    from sta.datasets.annotations import read_annotations, sample
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.host_loop import run_host_loop
+    from sta.report import print_table
+    from sta.report.columns import fixed
+    from sta.report.console import table_of_texts
+
+HERE = Path(__file__).resolve()
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -10,26 +10,33 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError
-from sta.report import print_table
-from sta.report.columns import GFLOP_NOTE
-from sta.sweeps.collect import Collected, collect
-from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
+from sta.start import hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('folder', type=Path, metavar='SWEEP_DIR')
     parser.add_argument('--watch', action='store_true', help='until nothing runs any more')
     parser.add_argument(
         '--every', type=float, default=30.0, metavar='S', help='seconds between looks; default 30'
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from rich.console import Console
+
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError
+    from sta.report import print_table
+    from sta.report.columns import GFLOP_NOTE
+    from sta.sweeps.collect import Collected, collect
+    from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -10,25 +10,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.datasets.class_names import OFFICIAL, read_class_names
-from sta.datasets.errors import DataError
-from sta.engine.command_line import run_command
-from sta.evaluation import compare_classes
-from sta.report import print_table
-from sta.report.classes import (
-    change_texts,
-    confusion_texts,
-    numbered_names,
-    table_of,
-    write_comparison,
-)
-from sta.report.results_folder import Run, choose_pair, read_run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.datasets.class_names import OFFICIAL
+from sta.start import hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('folder', type=Path, help='what tools/test.py wrote, with scores.npz')
     parser.add_argument(
         '--variants',
@@ -52,6 +41,25 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         'hold all',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.datasets.class_names import read_class_names
+    from sta.datasets.errors import DataError
+    from sta.engine.command_line import run_command
+    from sta.evaluation import compare_classes
+    from sta.report import print_table
+    from sta.report.classes import (
+        change_texts,
+        confusion_texts,
+        numbered_names,
+        table_of,
+        write_comparison,
+    )
+    from sta.report.results_folder import Run, choose_pair, read_run
 
 
 def compare(arguments: argparse.Namespace, command: str) -> None:

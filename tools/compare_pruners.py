@@ -11,21 +11,28 @@ import io
 import sys
 from pathlib import Path
 
-from sta.engine.command_line import run_command
-from sta.report import print_table
-from sta.report.atomic import write_text
-from sta.report.results_folder import read_run
-from sta.report.versus import Versus, compare_families, versus_table
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.start import hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('folder', type=Path, help='what tools/test.py wrote')
     parser.add_argument('--with', dest='family', default='sta', help='default %(default)s')
     parser.add_argument('--csv', type=Path, metavar='FILE', help='also write the figures')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.engine.command_line import run_command
+    from sta.report import print_table
+    from sta.report.atomic import write_text
+    from sta.report.results_folder import read_run
+    from sta.report.versus import Versus, compare_families, versus_table
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -8,27 +8,41 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from sta.checkpoints import CheckpointError, convert_checkpoint
-from sta.engine.command_line import run_command
-from sta.engine.config import load_config
-from sta.engine.session import build_model
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
-        'source', help='.pth, .pt, .bin, .safetensors, .index.json or a Hugging Face folder'
+        'source',
+        type=find_path,
+        help='.pth, .pt, .bin, .safetensors, .index.json or a Hugging Face folder',
     )
     parser.add_argument('target', help=".safetensors, or .pth for mmaction2's own tools")
     parser.add_argument(
-        '--config', help='its model must take every weight; fixed tables are written as well'
+        '--config',
+        type=find_path,
+        help='its model must take every weight; fixed tables are written as well',
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
     parser.add_argument('--force', action='store_true', help='replace a target that is there')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.checkpoints import CheckpointError, convert_checkpoint
+    from sta.engine.command_line import run_command
+    from sta.engine.config import load_config
+    from sta.engine.session import build_model
 
 
 def convert(arguments: argparse.Namespace) -> None:

@@ -9,23 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.analysis import count_costs
-from sta.engine import chosen_pruners, chosen_variants, expand_variants
-from sta.engine.budgets import meet_budgets
-from sta.engine.command_line import run_command
-from sta.engine.config import load_config
-from sta.engine.session import build_model_of_shapes, clip_shape, views_per_video
-from sta.pruning import Variant
-from sta.report import cost_table, print_table
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         '--schedules',
@@ -47,8 +38,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic; '
         'default: config',
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from mmengine.config import Config
+
+    from sta.analysis import count_costs
+    from sta.engine import chosen_pruners, chosen_variants, expand_variants
+    from sta.engine.budgets import meet_budgets
+    from sta.engine.command_line import run_command
+    from sta.engine.config import load_config
+    from sta.engine.session import build_model_of_shapes, clip_shape, views_per_video
+    from sta.pruning import Variant
+    from sta.report import cost_table, print_table
 
 
 def count(arguments: argparse.Namespace) -> None:

@@ -10,39 +10,23 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.checkpoints import load_checkpoint
-from sta.datasets.class_names import read_class_names
-from sta.engine import chosen_variants
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.session import build_model, clip_shape
-from sta.export import (
-    FORMATS,
-    INPUTS,
-    ClipClassifier,
-    capture,
-    check_format,
-    check_target,
-    side_facts,
-    write_export,
-)
-from sta.pruning import Variant
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', type=find_path, help='.pth, .pt, .bin or .safetensors')
     parser.add_argument('--schedule', required=True, metavar='R', help='one, as in tools/test.py')
     parser.add_argument('--pruner', default='sta', metavar='NAME', help='as in tools/test.py')
-    parser.add_argument('--format', choices=FORMATS, default='onnx', help='default %(default)s')
+    parser.add_argument(
+        '--format', choices=('onnx', 'pt2'), default='onnx', help='default %(default)s'
+    )
     parser.add_argument(
         '--input',
-        choices=INPUTS,
+        choices=('normalised', 'float', 'uint8'),
         default='normalised',
         help='what the model will take: clips as the backbone sees them, or RGB from 0 to 255 '
         'that it normalises itself; default %(default)s',
@@ -56,8 +40,33 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--tolerance', type=float, default=1e-4, help='of logits, default %(default)s'
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from mmengine.config import Config
+
+    from sta.checkpoints import load_checkpoint
+    from sta.datasets.class_names import read_class_names
+    from sta.engine import chosen_variants
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.session import build_model, clip_shape
+    from sta.export import (
+        ClipClassifier,
+        capture,
+        check_format,
+        check_target,
+        side_facts,
+        write_export,
+    )
+    from sta.pruning import Variant
 
 
 def export(arguments: argparse.Namespace, command: str) -> None:

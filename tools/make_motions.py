@@ -15,15 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.motions.clip import DIFFICULTIES, SPLIT_CODES, ClipSource
-from sta.datasets.motions.difficulty import Difficulty
-from sta.datasets.motions.preview import save_contact_sheet
-from sta.datasets.motions.writer import MotionsError, write_split
-
-NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
+from sta.start import hosts_needed
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -38,7 +32,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = OneLineParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--split', choices=tuple(SPLIT_CODES), required=True)
+    parser.add_argument('--split', choices=('train', 'val', 'train_easy'), required=True)
     parser.add_argument(
         '--num-clips', type=int, help='default 480 for val, 12000 for train, 8000 for train_easy'
     )
@@ -57,6 +51,27 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='only draw a sheet of the first clip of each class',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from sta.datasets.motions.clip import DIFFICULTIES, ClipSource
+    from sta.datasets.motions.difficulty import Difficulty
+    from sta.datasets.motions.preview import save_contact_sheet
+    from sta.datasets.motions.writer import MotionsError, write_split
+
+NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
 
 
 def write(source: ClipSource, arguments: argparse.Namespace) -> None:

@@ -11,32 +11,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.class_names import read_class_names
-from sta.engine import parse_pruner_text, parse_schedule_text, with_seeds
-from sta.engine.budgets import meet_budgets
-from sta.engine.calibration import changes_of_clips
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.observation import Observations, observe_videos
-from sta.engine.scoring import Scorer
-from sta.engine.session import build_test_runner, clip_shape
-from sta.evaluation import Fidelity, fidelities
-from sta.pruning import Variant
-from sta.report import print_table
-from sta.report.classes import numbered_names
-from sta.report.fidelity import FidelityRow, fidelity_table, write_fidelity
+from sta.start import find_path, hosts_needed, tool_parser
 
 MOST_VIDEOS = 1000
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', type=find_path)
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument('--schedules', nargs='+', metavar='R', help='as in tools/test.py')
     amount.add_argument(
@@ -62,9 +47,36 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, metavar='DIR', help='default work_dirs/CONFIG/fidelity')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import numpy as np
+
+    from sta.datasets.class_names import read_class_names
+    from sta.engine import parse_pruner_text, parse_schedule_text, with_seeds
+    from sta.engine.budgets import meet_budgets
+    from sta.engine.calibration import changes_of_clips
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.observation import Observations, observe_videos
+    from sta.engine.scoring import Scorer
+    from sta.engine.session import build_test_runner, clip_shape
+    from sta.evaluation import Fidelity, fidelities
+    from sta.pruning import Variant
+    from sta.report import print_table
+    from sta.report.classes import numbered_names
+    from sta.report.fidelity import FidelityRow, fidelity_table, write_fidelity
 
 
 def measure(arguments: argparse.Namespace, command: str) -> None:

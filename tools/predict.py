@@ -10,30 +10,17 @@ import json
 import sys
 from pathlib import Path
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.checkpoints import load_checkpoint
-from sta.datasets.class_names import OFFICIAL, read_class_names
-from sta.datasets.errors import DataError
-from sta.datasets.video_list import BrokenVideo
-from sta.engine import chosen_variants
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.prediction import find_videos, predict
-from sta.engine.session import build_model
-from sta.report import print_table
-from sta.report.atomic import write_text
-from sta.report.classes import numbered_names
-from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
+from sta.datasets.class_names import OFFICIAL
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
-    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', type=find_path, help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument('videos', type=find_path, help='a video, or a folder of videos')
     parser.add_argument('--schedules', nargs='+', metavar='R', help='as in tools/test.py')
     parser.add_argument('--pruners', nargs='+', metavar='NAME', help='as in tools/test.py')
     parser.add_argument('--top', type=int, default=5, metavar='N', help='default %(default)s')
@@ -45,9 +32,35 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, metavar='FILE', help='also write a .csv or .json file')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import torch
+
+    from sta.checkpoints import load_checkpoint
+    from sta.datasets.class_names import read_class_names
+    from sta.datasets.errors import DataError
+    from sta.datasets.video_list import BrokenVideo
+    from sta.engine import chosen_variants
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.prediction import find_videos, predict
+    from sta.engine.session import build_model
+    from sta.report import print_table
+    from sta.report.atomic import write_text
+    from sta.report.classes import numbered_names
+    from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
 
 
 def run(arguments: argparse.Namespace) -> None:

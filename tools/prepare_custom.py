@@ -12,52 +12,20 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.checkpoints import load_encoder
-from sta.datasets.class_names import OFFICIAL, read_class_names
-from sta.datasets.errors import DataError
-from sta.datasets.preparation.class_lookup import ClassLookup
-from sta.datasets.preparation.evaluation_command import (
-    Recipe,
-    as_argument,
-    class_list,
-    epochs_for,
-    names_sides,
-    test_config_text,
-    train_config_text,
-)
-from sta.datasets.preparation.folder_index import FolderIndex
-from sta.datasets.preparation.options import add_options, num_cores, settings_of
-from sta.datasets.preparation.outputs import Outputs, write_whole
-from sta.datasets.preparation.own_videos import (
-    read_class_folders,
-    read_labelled_files,
-    split_and_groups,
-)
-from sta.datasets.preparation.prepare import Prepared, prepare
-from sta.datasets.preparation.splitting import (
-    ORDERS,
-    Split,
-    SplitSettings,
-    given_split,
-    made_split,
-)
-from sta.datasets.preparation.summary import describe
-from sta.datasets.preparation.wanted import Annotations
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.session import build_model_of_shapes
-from sta.engine.training import SCHEDULE_KEYS
+from sta.datasets.class_names import OFFICIAL
+from sta.start import find_path, hosts_needed, tool_parser
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+with hosts_needed():
+    from sta.datasets.preparation.options import add_options, num_cores, settings_of
+    from sta.datasets.preparation.splitting import ORDERS, Split, SplitSettings
+
 BATCH_SIZE = 8
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('source', metavar='FOLDER_OR_CSV', help='class folders, or path,label')
     parser.add_argument(
         '--videos', metavar='FOLDER', help='what paths of a csv are relative to; default: its own'
@@ -69,11 +37,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--config',
+        type=find_path,
         help='whose model and views to use; default: configs/sta_vit_small.py, with --map that of '
         'ViT-B on the data set',
     )
     parser.add_argument(
         '--pretrained',
+        type=find_path,
         metavar='FILE',
         help='train from this encoder, e.g. of VideoMAE; default: from random weights',
     )
@@ -101,6 +71,42 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_options(parser, out=None)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from mmengine.config import Config
+
+    from sta.checkpoints import load_encoder
+    from sta.datasets.class_names import read_class_names
+    from sta.datasets.errors import DataError
+    from sta.datasets.preparation.class_lookup import ClassLookup
+    from sta.datasets.preparation.evaluation_command import (
+        Recipe,
+        as_argument,
+        class_list,
+        epochs_for,
+        names_sides,
+        test_config_text,
+        train_config_text,
+    )
+    from sta.datasets.preparation.folder_index import FolderIndex
+    from sta.datasets.preparation.outputs import Outputs, write_whole
+    from sta.datasets.preparation.own_videos import (
+        read_class_folders,
+        read_labelled_files,
+        split_and_groups,
+    )
+    from sta.datasets.preparation.prepare import Prepared, prepare
+    from sta.datasets.preparation.splitting import given_split, made_split
+    from sta.datasets.preparation.summary import describe
+    from sta.datasets.preparation.wanted import Annotations
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.session import build_model_of_shapes
+    from sta.engine.training import SCHEDULE_KEYS
 
 
 def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:
@@ -144,7 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def default_config(mapped: str | None) -> str:
     name = {None: 'sta_vit_small', 'kinetics400': 'sta_vit_k400', 'ssv2': 'sta_vit_ssv2'}[mapped]
-    return os.path.relpath(CONFIGS / f'{name}.py')
+    return find_path(f'configs/{name}.py')
 
 
 def checked_config(path: str) -> Config:
@@ -234,7 +240,7 @@ def recipe_for(
     strides = [step.get('stride') or step.get('frame_interval') for step in steps]
     batch_size = min(BATCH_SIZE, num_videos)
     return Recipe(
-        schedule=str(CONFIGS / '_base_' / 'schedules' / 'own_videos.py'),
+        schedule=find_path('configs/_base_/schedules/own_videos.py'),
         pretrained=pretrained,
         clip_len=backbone.num_frames,
         size=backbone.img_size,

@@ -7,40 +7,50 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from sta.datasets.preparation.evaluation_command import evaluation_command
-from sta.datasets.preparation.folder_index import FolderIndex
-from sta.datasets.preparation.kinetics400 import SPLITS, read_kinetics400
-from sta.datasets.preparation.options import add_options, settings_of
-from sta.datasets.preparation.outputs import Outputs
-from sta.datasets.preparation.prepare import prepare
-from sta.datasets.preparation.summary import describe
-from sta.engine.command_line import run_command
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-CONFIG = 'configs/sta_vit_k400.py'
-DEFAULTS = {
-    'ann_file': 'data/kinetics400/kinetics400_val_list_videos.txt',
-    'videos': 'data/kinetics400/videos_val',
-}
-OFFICIAL = (
-    '{listed:,} videos are listed; the validation split was published with 19,881, and copies in '
-    'circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy'
-)
+from sta.start import REPOSITORY, hosts_needed, tool_parser
+
+with hosts_needed():
+    from sta.datasets.preparation.options import add_options, settings_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'annotations',
         metavar='CSV',
         help='label,youtube_id,time_start,time_end,split; or a list of "path label" lines',
     )
     parser.add_argument('--videos', required=True, metavar='FOLDER', help='flat or by class')
-    parser.add_argument('--split', choices=tuple(SPLITS), default='val')
+    parser.add_argument('--split', choices=('train', 'val', 'test'), default='val')
     add_options(parser, out='data/kinetics400')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.datasets.preparation.evaluation_command import evaluation_command
+    from sta.datasets.preparation.folder_index import FolderIndex
+    from sta.datasets.preparation.kinetics400 import read_kinetics400
+    from sta.datasets.preparation.outputs import Outputs
+    from sta.datasets.preparation.prepare import prepare
+    from sta.datasets.preparation.summary import describe
+    from sta.engine.command_line import run_command
+
+CONFIG = 'configs/sta_vit_k400.py'
+DEFAULTS = {
+    'ann_file': REPOSITORY / 'data/kinetics400/kinetics400_val_list_videos.txt',
+    'videos': REPOSITORY / 'data/kinetics400/videos_val',
+}
+OFFICIAL = (
+    '{listed:,} videos are listed; the validation split was published with 19,881, and copies in '
+    'circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy'
+)
 
 
 def run(arguments: argparse.Namespace) -> None:

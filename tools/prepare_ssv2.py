@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from sta.datasets.preparation.evaluation_command import evaluation_command
-from sta.datasets.preparation.folder_index import FolderIndex
-from sta.datasets.preparation.options import add_options, settings_of
-from sta.datasets.preparation.outputs import Outputs
-from sta.datasets.preparation.prepare import prepare
-from sta.datasets.preparation.ssv2 import read_ssv2
-from sta.datasets.preparation.summary import describe
-from sta.engine.command_line import run_command
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-CONFIG = 'configs/sta_vit_ssv2.py'
-DEFAULTS = {'ann_file': 'data/sthv2/sthv2_val_list_videos.txt', 'videos': 'data/sthv2/videos'}
-OFFICIAL = '{listed:,} videos are listed; the validation split has 24,777'
+from sta.start import REPOSITORY, hosts_needed, tool_parser
+
+with hosts_needed():
+    from sta.datasets.preparation.options import add_options, settings_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('--labels', required=True, metavar='JSON', help='labels.json')
     parser.add_argument(
         '--annotations',
@@ -39,6 +32,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_options(parser, out='data/sthv2')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.datasets.preparation.evaluation_command import evaluation_command
+    from sta.datasets.preparation.folder_index import FolderIndex
+    from sta.datasets.preparation.outputs import Outputs
+    from sta.datasets.preparation.prepare import prepare
+    from sta.datasets.preparation.ssv2 import read_ssv2
+    from sta.datasets.preparation.summary import describe
+    from sta.engine.command_line import run_command
+
+CONFIG = 'configs/sta_vit_ssv2.py'
+DEFAULTS = {
+    'ann_file': REPOSITORY / 'data/sthv2/sthv2_val_list_videos.txt',
+    'videos': REPOSITORY / 'data/sthv2/videos',
+}
+OFFICIAL = '{listed:,} videos are listed; the validation split has 24,777'
 
 
 def run(arguments: argparse.Namespace) -> None:

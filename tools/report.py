@@ -9,20 +9,27 @@ import argparse
 import sys
 from pathlib import Path
 
-from sta.datasets.errors import DataError
-from sta.engine.command_line import run_command
-from sta.report.page import write_page
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.start import hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('folder', type=Path, help='with results.json and scores.npz')
     parser.add_argument(
         '--pictures', nargs='+', type=Path, default=[], metavar='PNG', help='examples to show'
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.datasets.errors import DataError
+    from sta.engine.command_line import run_command
+    from sta.report.page import write_page
 
 
 def run(arguments: argparse.Namespace) -> None:

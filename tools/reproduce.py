@@ -12,27 +12,20 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.engine import LAUNCHERS, start_processes
-from sta.engine.command_line import run_command
-from sta.engine.session import say
-from sta.paper import TABLES, build_tables
-from sta.paper.reproduction import Request, legend_of, reproduce
-from sta.paper.texts import screen_table, table_title
-from sta.report import print_table
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-ROOT = Path(__file__).resolve().parents[1]
+from sta.start import hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'tables',
         nargs='*',
         default=['all'],
         metavar='TABLE',
-        help=f'{", ".join(TABLES)}, table6 or all (default)',
+        help='table1, table2, table3, table4, table5, table6a, table6b, table6c, table6d, table6e, '
+        'fig5, supp1, supp2, supp3, table6 or all (default)',
     )
     parser.add_argument('--checkpoints', type=Path, metavar='DIR', help='folder of weights')
     parser.add_argument(
@@ -47,9 +40,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--throughput', action='store_true', help='also measure clips/s on this machine'
     )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.engine import start_processes
+    from sta.engine.command_line import run_command
+    from sta.engine.session import say
+    from sta.paper import build_tables
+    from sta.paper.reproduction import Request, legend_of, reproduce
+    from sta.paper.texts import screen_table, table_title
+    from sta.report import print_table
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(arguments: argparse.Namespace, command: str) -> None:

@@ -13,43 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from optuna import Study
-from torch import Tensor, nn
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.analysis import solve_budgets
-from sta.checkpoints import load_checkpoint
-from sta.engine import parse_pruner_text
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, load_config
-from sta.engine.fingerprint import fingerprint_of
-from sta.engine.session import build_model, clip_shape
-from sta.engine.variants import pruner_name
-from sta.report import print_accuracy_table, write_results
-from sta.search import (
-    MAX_SEED,
-    Found,
-    SearchClips,
-    SearchSpace,
-    compare,
-    difference_line,
-    gflops_of,
-    objective_of,
-    open_study,
-    overrides_of,
-    search,
-    search_videos,
-    space_of,
-)
-from sta.search.files import prepare_folder, write_config, write_search
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', type=find_path)
     parser.add_argument(
         '--budget', type=float, required=True, metavar='SHARE', help='of the unpruned GFLOPs'
     )
@@ -61,6 +33,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--clips',
+        type=find_path,
         metavar='VIDEO|FOLDER',
         help='unlabelled videos to search on; default: some of the test list, which are then left '
         'out of the comparison',
@@ -73,9 +46,49 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--out', type=Path, metavar='DIR', help='default work_dirs/CONFIG/search_SHARE'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import torch
+    from optuna import Study
+    from torch import Tensor, nn
+
+    from sta.analysis import solve_budgets
+    from sta.checkpoints import load_checkpoint
+    from sta.engine import parse_pruner_text
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, load_config
+    from sta.engine.fingerprint import fingerprint_of
+    from sta.engine.session import build_model, clip_shape
+    from sta.engine.variants import pruner_name
+    from sta.report import print_accuracy_table, write_results
+    from sta.search import (
+        MAX_SEED,
+        Found,
+        SearchClips,
+        SearchSpace,
+        compare,
+        difference_line,
+        gflops_of,
+        objective_of,
+        open_study,
+        overrides_of,
+        search,
+        search_videos,
+        space_of,
+    )
+    from sta.search.files import prepare_folder, write_config, write_search
 
 
 def run(arguments: argparse.Namespace, command: str) -> None:

@@ -11,21 +11,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.engine.command_line import run_command
-from sta.sweeps.checks import plan
-from sta.sweeps.manifest import facts_of
-from sta.sweeps.plan import EXECUTORS
-from sta.sweeps.reading import read_sweep
-from sta.sweeps.start import Start
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-ROOT = Path(__file__).resolve().parents[1]
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('sweep', nargs='?', type=Path, metavar='SWEEP.yaml')
+    parser = tool_parser(__doc__)
+    parser.add_argument('sweep', nargs='?', type=find_path, metavar='SWEEP.yaml')
     parser.add_argument('--configs', nargs='+', metavar='CONFIG')
     parser.add_argument('--checkpoints', nargs='+', metavar='FILE', help='one for each config')
     test = parser.add_argument_group('passed on to tools/test.py')
@@ -37,7 +30,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     test.add_argument('--max-videos', type=int, metavar='N')
     test.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
     jobs = parser.add_argument_group('jobs')
-    jobs.add_argument('--executor', choices=EXECUTORS, help='default local: on this machine')
+    jobs.add_argument(
+        '--executor', choices=('local', 'slurm'), help='default local: on this machine'
+    )
     jobs.add_argument('--partition', metavar='P', help='of SLURM')
     jobs.add_argument('--shards', type=int, metavar='K', help='elements per config; default 1')
     jobs.add_argument(
@@ -57,13 +52,26 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.engine.command_line import run_command
+    from sta.sweeps.checks import plan
+    from sta.sweeps.manifest import facts_of
+    from sta.sweeps.reading import read_sweep
+    from sta.sweeps.start import Start
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
 def run(arguments: argparse.Namespace, command: str) -> int:
     typed = {
         key: value
         for key, value in vars(arguments).items()
         if key not in ('sweep', 'sweep_dir', 'dry_run')
     }
-    sweep = read_sweep(arguments.sweep, typed)
+    sweep = read_sweep(arguments.sweep and Path(arguments.sweep), typed)
     start = Start(
         sweep=sweep,
         planned=tuple(plan(sweep.evaluations)),

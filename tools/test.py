@@ -10,39 +10,19 @@ import shlex
 import sys
 from pathlib import Path
 
-from sta.engine import (
-    LAUNCHERS,
-    first_decides,
-    parse_pruner_text,
-    parse_schedule_text,
-    start_processes,
-    with_seeds,
-)
-from sta.engine.budgets import meet_budgets
-from sta.engine.calibration import changes_of_clips
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, home_of, load_config
-from sta.engine.run_folder import RunFolder, choose_folder
-from sta.engine.session import build_test_runner, say
-from sta.engine.shard import WHOLE, parse_shard
-from sta.report import print_accuracy_table, write_results
-from sta.report.evaluation_folder import (
-    EXAMPLES,
-    EXAMPLES_S,
-    MOST_EXAMPLES,
-    add_examples,
-    write_evaluation,
-)
-from sta.report.page import write_page
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sta.start import add_resume, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
     parser.add_argument(
-        'checkpoint', nargs='?', help='.pth, .pt, .bin, .safetensors, or a Hugging Face folder'
+        'checkpoint',
+        type=find_path,
+        nargs='?',
+        help='.pth, .pt, .bin, .safetensors, or a Hugging Face folder',
     )
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
@@ -78,11 +58,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='folder of the results; default work_dirs/CONFIG/TIME, or the folder of the same run '
         'if it was cut off',
     )
-    parser.add_argument(
-        '--resume',
-        action=argparse.BooleanOptionalAction,
-        help='insist on going on with a run that was cut off, or on a new one; default: go on '
-        'where there is one',
+    add_resume(
+        parser,
+        'insist on going on with a run that was cut off, or on a new one; default: go on where '
+        'there is one',
     )
     parser.add_argument(
         '--retry-broken',
@@ -90,9 +69,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help='when going on, decode those videos again that could not be decoded',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
     )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
     parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
@@ -102,7 +86,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         metavar='N',
         help='videos that report.html shows with what is kept at every stage, 0 for none; default '
-        f'{EXAMPLES}, fewer where they take more than {EXAMPLES_S:.0f} s',
+        '4, fewer where they take more than 20 s',
     )
     parser.add_argument(
         '--shard',
@@ -111,6 +95,33 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         'tools/collect.py deal such shards out and merge them',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    from sta.engine import (
+        first_decides,
+        parse_pruner_text,
+        parse_schedule_text,
+        start_processes,
+        with_seeds,
+    )
+    from sta.engine.budgets import meet_budgets
+    from sta.engine.calibration import changes_of_clips
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, home_of, load_config
+    from sta.engine.run_folder import RunFolder, choose_folder
+    from sta.engine.session import build_test_runner, say
+    from sta.engine.shard import WHOLE, parse_shard
+    from sta.report import print_accuracy_table, write_results
+    from sta.report.evaluation_folder import (
+        MOST_EXAMPLES,
+        add_examples,
+        write_evaluation,
+    )
+    from sta.report.page import write_page
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:

@@ -10,20 +10,14 @@ import os
 import sys
 from pathlib import Path
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.checkpoints import export_weights
-from sta.engine import LAUNCHERS, start_processes
-from sta.engine.command_line import run_command
-from sta.engine.config import ConfigError, home_of, load_config
-from sta.engine.training import build_train_runner, resume_training
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/train_sta_vit_motions.py')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/train_sta_vit_motions.py')
     parser.add_argument('--work-dir', help='default: as the config says, or work_dirs/CONFIG')
     parser.add_argument(
         '--resume',
@@ -36,9 +30,24 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--export', metavar='FILE', help='write the final weights as float16 .safetensors'
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE')
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
+    )
+    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import torch
+
+    from sta.checkpoints import export_weights
+    from sta.engine import start_processes
+    from sta.engine.command_line import run_command
+    from sta.engine.config import ConfigError, home_of, load_config
+    from sta.engine.training import build_train_runner, resume_training
 
 
 def train(arguments: argparse.Namespace) -> None:

@@ -11,44 +11,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.checkpoints import load_checkpoint
-from sta.datasets.class_names import read_class_names
-from sta.datasets.errors import DataError
-from sta.datasets.video_list import BrokenVideo
-from sta.engine import chosen_variants
-from sta.engine.command_line import run_command
-from sta.engine.config import load_config
-from sta.engine.prediction import find_videos
-from sta.engine.session import build_model
-from sta.pruning import Variant
-from sta.report.atomic import replacing
-from sta.report.classes import numbered_names
-from sta.visualization import (
-    SUFFIXES,
-    Explanation,
-    check_stage,
-    check_variant,
-    contact_sheet,
-    contact_strip,
-    draw_frames,
-    draw_sheet,
-    encode,
-    explain,
-    read_views,
-)
-
-CONTACT_SHEET = 'contact_sheet.png'
+from sta.start import find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='e.g. configs/sta_vit_k400.py')
-    parser.add_argument('checkpoint', help='.pth, .pt, .bin or .safetensors')
-    parser.add_argument('videos', help='a video, or a folder of videos')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_k400.py')
+    parser.add_argument('checkpoint', type=find_path, help='.pth, .pt, .bin or .safetensors')
+    parser.add_argument('videos', type=find_path, help='a video, or a folder of videos')
     parser.add_argument(
         '--schedule',
         metavar='R',
@@ -74,13 +46,53 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--format',
-        choices=[suffix[1:] for suffix in SUFFIXES],
+        choices=('png', 'gif', 'mp4'),
         help="kind of a folder's pictures, default png",
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override the config'
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
     )
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_arguments(None)  # --help and mistakes are answered before the slow imports
+
+with hosts_needed():
+    import torch
+
+    from sta.checkpoints import load_checkpoint
+    from sta.datasets.class_names import read_class_names
+    from sta.datasets.errors import DataError
+    from sta.datasets.video_list import BrokenVideo
+    from sta.engine import chosen_variants
+    from sta.engine.command_line import run_command
+    from sta.engine.config import load_config
+    from sta.engine.prediction import find_videos
+    from sta.engine.session import build_model
+    from sta.pruning import Variant
+    from sta.report.atomic import replacing
+    from sta.report.classes import numbered_names
+    from sta.visualization import (
+        SUFFIXES,
+        Explanation,
+        check_stage,
+        check_variant,
+        contact_sheet,
+        contact_strip,
+        draw_frames,
+        draw_sheet,
+        encode,
+        explain,
+        read_views,
+    )
+
+CONTACT_SHEET = 'contact_sheet.png'
 
 
 def run(arguments: argparse.Namespace) -> None:

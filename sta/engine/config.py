@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import os
 from collections.abc import Sequence
@@ -10,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from sta.datasets.class_names import OFFICIAL
+from sta.start import find_path
+
+from .variants import literal
 
 KNOWN_KEYS = (
     'auto_scale_lr',
@@ -44,12 +48,19 @@ KNOWN_KEYS = (
 )
 
 
+_PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
+
+
 class ConfigError(ValueError):
     """A config that cannot be used; the message names the file and what is wrong."""
 
 
 def load_config(path: str, options: Sequence[str] = ()) -> Config:
     """Read a config file and merge options such as model.backbone.depth=6.
+
+    Relative paths of what is read (lists, videos, class names, weights) are settled as
+    docs/usage.md says: those of the project's own configs lead into the repository, all others are
+    looked for in the current folder, then beside the config, then in the repository.
 
     Args:
         path: a Python config.
@@ -59,6 +70,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: no such file, one that cannot be executed, a misspelt key, a malformed option.
     """
+    path = find_path(path)
     if not os.path.isfile(path):
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise ConfigError(f'config {path} {what}; {_neighbours(path)}')
@@ -67,18 +79,41 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:  # a config is Python: it can fail in any way
         raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
     try:
-        config.merge_from_dict(dict(parse_option(option, config) for option in options))
+        config.merge_from_dict(_merged(options, config))
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
+    _settle_paths(config, os.path.dirname(os.path.abspath(path)))
     return config
 
 
 def home_of(config: Config, path: str) -> Path:
     """Where runs of a config are kept: its work_dir, or work_dirs/ and the name of its file."""
     return Path(config.get('work_dir') or Path('work_dirs', Path(path).stem))
+
+
+def _settle_paths(node: Any, folder: str) -> None:
+    """Make paths of the project's configs plain, and find those of others; changes the config."""
+    for key, value in enumerate(node) if isinstance(node, list) else node.items():
+        if isinstance(value, dict | list):
+            _settle_paths(value, folder)
+        if not isinstance(value, str):
+            continue
+        if '/configs/' in value and '/../' in value and os.path.isabs(value):
+            node[key] = _within(os.path.normpath(value))  # '{{ fileDirname }}/../data/...'
+        elif key in _PATH_KEYS and value not in OFFICIAL:
+            node[key] = find_path(value, folder)
+    prefixes = None if isinstance(node, list) else node.get('data_prefix')
+    for key, value in (prefixes if isinstance(prefixes, dict) else {}).items():
+        prefixes[key] = find_path(value, folder) if isinstance(value, str) else value
+
+
+def _within(path: str) -> str:
+    """Relative to the current folder where it lies below it, as people would type it."""
+    here = os.getcwd()
+    return os.path.relpath(path, here) if path.startswith(os.path.join(here, '')) else path
 
 
 def reason_of(error: BaseException) -> str:
@@ -91,9 +126,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def _neighbours(path: str) -> str:
-    folder = os.path.dirname(path) or 'configs'
+    folder = find_path(os.path.dirname(path) or 'configs')
     if not os.path.isdir(folder):
-        return f'there is no folder {folder} here: run from the root of the repository'
+        return f'there is no folder {folder} here'
     names = sorted(name for name in os.listdir(folder) if name.endswith('.py'))
     close = difflib.get_close_matches(os.path.basename(path), names, n=3, cutoff=0.4)
     return f'{folder}/ holds {", ".join(close or names[:6]) or "no configs"}'
@@ -109,6 +144,34 @@ def _refuse_misspelt(config: Config, path: str) -> None:
             raise ConfigError(f'config {path}: unknown key {key!r}, did you mean {close[0]!r}?')
 
 
+def _merged(options: Sequence[str], config: Config) -> dict[str, Any]:
+    """Keys and values of all options; a dict takes the place of what is none."""
+    found: dict[str, Any] = {}
+    for option in options:
+        key, value = parse_option(option, config)
+        if key in found and found[key] != value:
+            raise ConfigError(f'--cfg-options gives {key} twice: {found[key]!r} and {value!r}')
+        found[key] = value
+    for key, value in found.items():
+        holder, last = _holder_of(key, config, key), key.rpartition('.')[2]
+        if isinstance(value, dict) and last in holder and not isinstance(holder[last], dict):
+            found[key] = {'_delete_': True, **value}
+    return found
+
+
+def _holder_of(key: str, config: Config, option: str) -> Any:
+    """The dict or list that the last part of a dotted key belongs to."""
+    here: Any = config
+    for part in key.split('.')[:-1]:
+        try:
+            here = here[int(part)] if isinstance(here, list) else here[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise ConfigError(
+                f'--cfg-options {option}: the config has no {part!r} in {key}'
+            ) from None
+    return here
+
+
 def parse_option(option: str, config: Config) -> tuple[str, Any]:
     """Key and value of one option of :func:`load_config`.
 
@@ -118,15 +181,8 @@ def parse_option(option: str, config: Config) -> tuple[str, Any]:
     key, equals, text = option.partition('=')
     if not equals or not key:
         raise ConfigError(f'--cfg-options takes key=value, got {option!r}')
-    here: Any = config
-    for part in key.split('.')[:-1]:
-        try:
-            here = here[int(part)] if isinstance(here, list) else here[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise ConfigError(
-                f'--cfg-options {option}: the config has no {part!r} in {key}'
-            ) from None
+    _holder_of(key, config, option)
     try:
-        return key, ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return key, literal(text)
+    except ValueError:
         return key, text

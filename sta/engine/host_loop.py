@@ -10,10 +10,9 @@ from mmengine.runner import Runner
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
-from sta.pruning import Variant
 
 from .session import build_model
-from .variants import parse_schedule_text
+from .variants import chosen_variants
 
 # Our transforms, and those of mmaction2 that do the same without surviving broken files.
 _HOST_TRANSFORMS = {'OpenVideo': 'DecordInit', 'DecodeFrames': 'DecordDecode'}
@@ -33,8 +32,8 @@ def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: s
     """
     model = build_model(config)
     load_checkpoint(model, checkpoint)
-    pruner = dict(config.test_cfg.pruners[0])
-    model.backbone.set_variant(Variant('alone', pruner, parse_schedule_text(schedule)))
+    first = dict(pruners=[dict(config.test_cfg.pruners[0])])
+    model.backbone.set_variant(chosen_variants(first, schedules=[schedule], pruners=None)[-1])
     Path(work_dir).mkdir(parents=True, exist_ok=True)
     runner = Runner(
         model=model,

@@ -154,33 +154,76 @@ def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dic
 
 
 def parse_schedule_text(text: str) -> Any:
-    """A schedule as typed: 64, or 48,96,192 (drops per chunk), or a list of dicts in Python syntax.
+    """A schedule as typed: 64, 48,96,192 (drops per chunk), or stages as Python or JSON has them.
+
+    Stages are a list of dict(after_block=..., ...), of {'after_block': ...} or of JSON objects;
+    dict(name=..., schedule=...) gives a schedule a name. Nothing typed is ever run.
 
     Raises:
         VariantError: anything else.
     """
-    if text.strip().lower() == 'none':
-        return None
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = literal(text)
+    except ValueError:
         value = text
     if isinstance(value, tuple):
         value = list(value)
-    if isinstance(value, int | list) and not isinstance(value, bool):
+    if isinstance(value, dict):
+        value = value if 'schedule' in value else [value] if 'after_block' in value else text
+    if isinstance(value, list) and not (
+        all(isinstance(item, int) for item in value) or all(isinstance(s, dict) for s in value)
+    ):
+        value = text
+    if value is None or isinstance(value, int | list | dict) and not isinstance(value, bool):
         return value
     raise VariantError(
         f'schedule {text!r} is not understood: use a whole number such as 64, drops per chunk such '
-        f'as 48,96,192, or a list of dict(after_block=, num_chunks=, num_drop=, backward=)'
+        f'as 48,96,192, or quoted stages such as "[dict(after_block=0, num_chunks=8, '
+        f'num_drop=64)]", also as JSON'
     )
 
 
+def literal(text: str) -> Any:
+    """The value of a literal as Python or JSON writes it, with dict(key=value) for dicts.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return _value_of(ast.parse(text.strip(), mode='eval').body)
+    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f'no literal: {text[:80]!r}') from error
+
+
+_NAMES = {'true': True, 'false': False, 'null': None, 'none': None}
+
+
+def _value_of(node: ast.expr) -> Any:
+    """Of a syntax tree: nothing in it is called, names stand for truth values and nothing only."""
+    match node:
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            return {_value_of(k): _value_of(v) for k, v in zip(keys, values, strict=True)}
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
+            keyword.arg for keyword in keywords
+        ):
+            return {keyword.arg: _value_of(keyword.value) for keyword in keywords}
+        case ast.List(elts=items):
+            return [_value_of(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_value_of(item) for item in items)
+        case ast.Name(id=name) if name.lower() in _NAMES:
+            return _NAMES[name.lower()]
+    return ast.literal_eval(node)
+
+
 def parse_pruner_text(text: str) -> dict[str, Any]:
-    """A pruner as typed: sta, random, tome, temporal, ..., or sta:score=temporal,first_frame=grid.
+    """A pruner as typed: sta, random, ..., sta:score=temporal,seed=1, or quoted dict(type=...).
 
     Raises:
         VariantError: an unknown name, or a setting that is not key=value.
     """
+    if text.lstrip().startswith(('dict(', '{')):
+        return _pruner_of_literal(text)
     name, _, settings = text.partition(':')
     if name not in {*SHORT_NAMES, *SETTINGS, *_known_types()}:
         known = ', '.join((*SHORT_NAMES, *SETTINGS))
@@ -191,6 +234,17 @@ def parse_pruner_text(text: str) -> dict[str, Any]:
         if not equals:
             raise VariantError(f'pruner {text!r}: expected key=value after the colon, got {part!r}')
         pruner[key] = _number_or_text(value)
+    return pruner
+
+
+def _pruner_of_literal(text: str) -> dict[str, Any]:
+    try:
+        pruner = literal(text)
+    except ValueError:
+        pruner = None
+    if not isinstance(pruner, dict) or pruner.get('type') not in _known_types():
+        known = ', '.join(_known_types())
+        raise VariantError(f'pruner {text!r}: expected dict(type=..., ...) with a type of {known}')
     return pruner
 
 
@@ -245,7 +299,12 @@ def _schedule_label(schedule: Any, index: int) -> tuple[str, Any]:
     if isinstance(schedule, Mapping):
         if set(schedule) != {'name', 'schedule'}:
             raise VariantError(f'a named schedule is dict(name=, schedule=), got {dict(schedule)}')
-        return str(schedule['name']), schedule['schedule']
+        name = schedule['name']
+        if not isinstance(name, str) or not name.isprintable() or not name.strip() or '/' in name:
+            raise VariantError(
+                f'the name of a schedule is a word for tables and files, got {name!r}'
+            )
+        return name, schedule['schedule']
     if isinstance(schedule, list | tuple):
         if all(isinstance(item, int) for item in schedule):
             return ','.join(map(str, schedule)), list(schedule)

@@ -12,6 +12,7 @@ from sta.checkpoints import CheckpointError
 from sta.checkpoints.parts import FILE_SUFFIXES
 from sta.datasets.errors import DataError
 from sta.engine.config import load_config
+from sta.start import find_path
 
 from .experiment import Setting
 from .settings import DATASETS
@@ -99,7 +100,7 @@ def find_inputs(
     """
     names = list(dict.fromkeys(setting.checkpoint for setting in settings))
     found = {} if checkpoints is None else find_checkpoints(checkpoints, names)
-    inputs = Inputs(root, found, Path('data') if data is None else data)
+    inputs = Inputs(root, found, Path(find_path('data')) if data is None else data)
     wanted = [s.dataset for s in settings if checkpoints is None or s.checkpoint in found]
     wanted = list(dict.fromkeys(wanted))
     asked = data is not None or checkpoints is not None

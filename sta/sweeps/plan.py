@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sta.engine.shard import WHOLE, Shard
+from sta.start import find_path
 
 EXECUTORS = ('local', 'slurm')
 
@@ -121,8 +122,8 @@ class Element:
         return [*start, str(tool), *self.arguments()]
 
     def typed(self) -> str:
-        """The command to run it again by hand, from the root of the repository."""
-        return shlex.join(self.command(Path('tools/test.py'), 'python'))
+        """The command to run it again by hand, from here."""
+        return shlex.join(self.command(Path(find_path('tools/test.py')), 'python'))
 
 
 def elements_of(evaluations: Sequence[Evaluation], folder: Path) -> list[Element]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sta.engine.config import ConfigError
 from sta.engine.variants import parse_pruner_text, parse_schedule_text
+from sta.start import find_path
 
 from .plan import Evaluation, Sweep
 from .resources import positive, read_resources
@@ -126,8 +127,8 @@ def _evaluation(
         options['schedules'] = None
     return Evaluation(
         name=str(one['name']),
-        config=one['config'],
-        checkpoint=one['checkpoint'],
+        config=find_path(one['config']),
+        checkpoint=find_path(one['checkpoint']),
         options=_as_typed(options, where),
         shards=positive(options, 'shards', where, 1),
         processes=processes,
@@ -165,13 +166,15 @@ def _words(said: Mapping[str, Any], key: str, where: str) -> list[str]:
     """A list as words of a command line; one value is a list of one."""
     value = said.get(key)
     values = [] if value is None else value if isinstance(value, list) else [value]
-    if value == [] or not all(isinstance(v, str | int | float | list) for v in values):
+    kinds = str | int | float | list | dict | (type(None) if key == 'schedules' else str)
+    if value == [] or not all(isinstance(v, kinds) for v in values):
         raise ConfigError(f'{where}: {key} must be a list with at least one entry, got {value!r}')
     return [_word(value) for value in values]
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, list) and all(isinstance(drop, int) for drop in value):
+    """As tools/test.py takes it; stages and settings become Python."""
+    if isinstance(value, list) and value and all(isinstance(drop, int) for drop in value):
         return ','.join(map(str, value))
     return str(value)
 

@@ -43,7 +43,11 @@ def test_a_config_is_read_as_it_is(path: str) -> None:
         ('None', None),
         ('False', False),
         ('[1, 2]', [1, 2]),
-        ("dict(type='x')", "dict(type='x')"),
+        ("dict(type='x')", {'type': 'x'}),
+        ('[dict(a=1)]', [{'a': 1}]),
+        ('{"a": null}', {'a': None}),
+        ('true', True),
+        ('dict(open("x"))', 'dict(open("x"))'),
         ('some/path=with.equals', 'some/path=with.equals'),
         ('', ''),
         ("'6'", '6'),
@@ -76,6 +80,11 @@ def test_options_reach_into_lists(path: str) -> None:
 def test_an_option_without_key_and_value_is_refused(path: str, option: str) -> None:
     said = refusal(path, option)
     assert 'key=value' in said and repr(option) in said
+
+
+def test_an_option_that_is_given_two_values_is_refused(path: str) -> None:
+    twice = ('model.backbone.depth=6', 'model.backbone.depth=7')
+    assert '--cfg-options gives model.backbone.depth twice: 6 and 7' in refusal(path, *twice)
 
 
 @pytest.mark.parametrize(

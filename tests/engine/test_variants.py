@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from sta.engine import (
 from sta.engine.variants import pruner_name
 from sta.pruning import Variant
 
+ROOT = Path(__file__).parents[2]
 STA = {'type': 'STAPruner'}
 RANDOM = {'type': 'RandomPruner'}
 STAGES = [
@@ -153,6 +157,10 @@ def test_what_cannot_be_told_apart_is_refused(schedules: list, pruners: list, sa
         ('(48, 96)', [48, 96]),
         ('4,', [4]),
         (repr(STAGES), STAGES),
+        (json.dumps(STAGES), STAGES),
+        ('[dict(after_block=0, num_chunks=8, num_drop=2)]', STAGES[:1]),
+        ('dict(after_block=0, num_chunks=8, num_drop=2)', STAGES[:1]),
+        ("dict(name='late', schedule=[4, 2])", {'name': 'late', 'schedule': [4, 2]}),
         ('-4', -4),  # understood; the model says what is wrong with it
     ],
 )
@@ -163,7 +171,10 @@ def test_schedules_as_typed(text: str, schedule: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    'text', ['abc', '', '1.5', 'True', '4 8', '{1}', "{'a': 1}", "'64'", '4;8']
+    'text',
+    ['abc', '', '1.5', 'True', '4 8', '{1}', "{'a': 1}", "'64'", '4;8']
+    + ['[dict(after_block=0), ...]', 'dict(**x)', '{**x}', '[dict(a=open("x"))]', 'int(4)']
+    + ['[4, dict(a=1)]', '{[]: 1}', '[' * 9999],
 )
 def test_schedules_that_are_not_understood(text: str) -> None:
     with pytest.raises(VariantError, match='64') as refusal:
@@ -199,6 +210,32 @@ def test_pruners_as_typed(text: str, pruner: dict) -> None:
     assert parse_pruner_text(text) == pruner
 
 
+def test_every_spelling_in_the_documents_is_understood() -> None:
+    """Schedules and pruners of tables and commands, as they stand there."""
+    texts = {path: path.read_text('utf-8') for path in [*ROOT.glob('*.md'), *ROOT.glob('*/*.md')]}
+    tables = texts[ROOT / 'docs/usage.md'].partition('## Schedules')[2].partition('## Pruners')[0]
+    rows = [row.split('|') for row in tables.splitlines() if row.startswith('| `')]
+    cells = {text for row in rows for text in re.findall('`([^`]+)`', row[1] + row[2])}
+    assert len(cells) > 6
+    words = {'--schedules': cells, '--schedule': set(), '--pruners': set(), '--pruner': set()}
+    fences = '\n'.join(block for text in texts.values() for block in text.split('```')[1::2])
+    # Square brackets that mark what may be left away are no part of a word; quoted ones are.
+    for command in re.findall(r'tools/\w+.py(?:.*\\\n)*.*', fences):
+        option = ''
+        for word in re.findall(r'"[^"]*"|\'[^\']*\'|[^\s|)\[\]\\]+', command):
+            if word.startswith('-'):
+                option = word
+            elif option in words and word not in ('...', 'C'):
+                words[option].add(word.strip('"\''))
+            else:
+                option = ''
+    assert all(words.values())
+    for text in words['--schedules'] | words['--schedule']:
+        parse_schedule_text(text)
+    for text in words['--pruners'] | words['--pruner'] | {"dict(type='STAPruner', score='key')"}:
+        parse_pruner_text(text)
+
+
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
@@ -207,6 +244,8 @@ def test_pruners_as_typed(text: str, pruner: dict) -> None:
         ('STA', 'tube-random'),
         ('sta:score', "got 'score'"),
         ('sta:grid,score=product', "got 'grid'"),
+        ("dict(type='STAPrunr')", 'expected dict(type=..., ...) with a type of STAPruner'),
+        ("dict(type=eval('1'))", 'expected dict(type=..., ...)'),
     ],
 )
 def test_pruners_that_are_not_understood(text: str, said: str) -> None:

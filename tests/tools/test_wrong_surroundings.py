@@ -11,9 +11,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from .tiny import ROOT, Tiny
+from sta.datasets.motions.clip import SPLIT_CODES
+from sta.datasets.preparation.kinetics400 import SPLITS
+from sta.engine import LAUNCHERS
+from sta.engine.contestants import MODES
+from sta.engine.scoring import PRECISIONS
+from sta.export import FORMATS, INPUTS
+from sta.sweeps.plan import EXECUTORS
+from sta.visualization import SUFFIXES
+from tests.fake_packages import run_python, write_module
+
+from .tiny import ROOT, Tiny, load_tool
 
 Refused = Callable[..., str]
+STARTS_ALL = """
+import runpy, sys
+for tool in sys.argv[1:]:
+    sys.argv = [tool]
+    try:
+        runpy.run_path(tool)
+        print(tool, 'runs')
+    except SystemExit as end:
+        print(tool, end.code)
+"""
 LAUNCHED = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_PROCID', 'SLURM_NTASKS')
 
 
@@ -117,3 +137,97 @@ def test_a_process_of_its_own_ends_the_same_way(tiny: Tiny) -> None:
     assert done.returncode == 2
     assert done.stderr == 'error: checkpoint no.pth does not exist\n'
     assert done.stdout == ''
+
+
+@pytest.mark.parametrize(
+    ('module', 'source', 'said'),
+    [
+        ('torch', 'raise ModuleNotFoundError("No module", name="torch")', 'not installed: torch'),
+        ('cv2', 'None.nothing', 'a library does not import (AttributeError: '),
+        ('cv2', 'raise ImportError("libGL.so.1: no such file")', 'libGL.so.1: no such file'),
+    ],
+)
+def test_a_library_that_cannot_be_used_is_one_line_of_every_tool(
+    tmp_path: Path, module: str, source: str, said: str
+) -> None:
+    write_module(tmp_path, module, source)
+    tools = sorted(str(path) for path in (ROOT / 'tools').glob('*.py'))
+    done = run_python('-c', STARTS_ALL, *tools, shadowed_by=tmp_path)
+    ends = dict(line.rsplit(' ', 1) for line in done.stdout.splitlines())
+    # The doctor looks from outside; make_motions.py needs no torch.
+    refused = [tool for tool in tools if ends[tool] == '2']
+    assert len(refused) >= len(tools) - 2, ends
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(refused)
+    assert all(line.startswith('error: ') and said in line for line in lines), lines
+
+
+def test_tools_run_from_any_folder_and_without_sta_installed(tmp_path: Path) -> None:
+    """The tool finds its own package, the config and what the config names."""
+    tool = [sys.executable, '-S', str(ROOT / 'tools' / 'count_flops.py')]
+    code = 'import sys; sys.path += sys.argv.pop(1).split(":"); import runpy; '
+    code += (
+        'del sys.argv[0]; sys.path[0] = "nowhere"; runpy.run_path(sys.argv[0], run_name="__main__")'
+    )
+    paths = ':'.join(path for path in sys.path if 'site-packages' in path)
+    command = [*tool[:2], '-c', code, paths, tool[2], 'configs/sta_vit_motions.py']
+    environment = {name: v for name, v in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'sta-16' in done.stdout
+
+
+@pytest.mark.parametrize('tool', ['test', 'sweep', 'search_schedule', 'export', 'reproduce'])
+def test_help_imports_nothing_slow(tool: str) -> None:
+    code = 'import runpy, sys; tool = sys.argv[1]; sys.argv = [tool, "--help"]\n'
+    code += 'try:\n    runpy.run_path(tool, run_name="__main__")\nexcept SystemExit as end:\n'
+    code += '    print(end.code, {"torch", "mmengine", "numpy"} & set(sys.modules))'
+    done = run_python('-c', code, str(ROOT / 'tools' / f'{tool}.py'))
+    assert done.stdout.splitlines()[-1] == '0 set()' and done.stdout.startswith('usage: ')
+
+
+def test_the_choices_of_parsers_are_those_of_the_code() -> None:
+    """They are written out, since importing them would make --help slow."""
+    asked = [
+        ('test', ['c', '--launcher'], LAUNCHERS),
+        ('train', ['c', '--launcher'], LAUNCHERS),
+        ('reproduce', ['--launcher'], LAUNCHERS),
+        ('export', ['c', 'k', '--schedule', '4', '--format'], FORMATS),
+        ('export', ['c', 'k', '--schedule', '4', '--input'], INPUTS),
+        ('benchmark', ['c', '--dtype'], PRECISIONS),
+        ('benchmark', ['c', '--compile'], MODES),
+        ('sweep', ['--executor'], EXECUTORS),
+        ('prepare_kinetics400', ['c', '--videos', 'v', '--split'], SPLITS),
+        ('make_motions', ['--split'], SPLIT_CODES),
+        ('visualize_tokens', ['c', 'k', 'v', '--format'], [s[1:] for s in SUFFIXES]),
+    ]
+    for tool, words, choices in asked:
+        for choice in choices:
+            load_tool(tool).parse_arguments([*words, choice])
+        with pytest.raises(SystemExit):
+            load_tool(tool).parse_arguments([*words, 'another'])
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words', 'said'),
+    [
+        ('test', ['c', '--resume', '--no-resume'], 'not allowed with argument --resume'),
+        ('test', ['c', '--work-dir', 'a', '--work-dir', 'b'], 'argument --work-dir: given twice'),
+        ('count_flops', ['c', '--schedules', '0', '--schedules', '4'], '--schedules: given twice'),
+        ('train', ['c', '--resume', 'a', '--resume'], '--resume: given twice'),
+        ('sweep', ['--shards', '2', '--shards', '3'], '--shards: given twice'),
+    ],
+)
+def test_options_that_contradict_each_other(
+    misused: Callable[..., None], tool: str, words: list[str], said: str
+) -> None:
+    misused(tool, *words, said=(said,))
+
+
+def test_options_of_the_config_add_up() -> None:
+    words = ['c', '--cfg-options', 'a=1', 'b=2', '--cfg-options', 'd=3']
+    assert load_tool('test').parse_arguments(words).cfg_options == ['a=1', 'b=2', 'd=3']
+    assert load_tool('test').parse_arguments(['c', '--no-resume']).resume is False
+    assert load_tool('test').parse_arguments(['c']).resume is None

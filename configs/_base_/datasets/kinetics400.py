@@ -6,8 +6,8 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='VideoListDataset',
-        ann_file='data/kinetics400/kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_val'),
+        ann_file='{{ fileDirname }}/../../../data/kinetics400/kinetics400_val_list_videos.txt',
+        data_prefix=dict(video='{{ fileDirname }}/../../../data/kinetics400/videos_val'),
         num_classes=400,
         classes='kinetics400',
         test_mode=True,

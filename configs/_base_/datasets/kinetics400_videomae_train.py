@@ -34,8 +34,8 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='VideoListDataset',
-        ann_file='data/kinetics400/kinetics400_train_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_train'),
+        ann_file='{{ fileDirname }}/../../../data/kinetics400/kinetics400_train_list_videos.txt',
+        data_prefix=dict(video='{{ fileDirname }}/../../../data/kinetics400/videos_train'),
         num_classes=400,
         pipeline=train_pipeline,
     ),
@@ -46,8 +46,8 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='VideoListDataset',
-        ann_file='data/kinetics400/kinetics400_val_list_videos.txt',
-        data_prefix=dict(video='data/kinetics400/videos_val'),
+        ann_file='{{ fileDirname }}/../../../data/kinetics400/kinetics400_val_list_videos.txt',
+        data_prefix=dict(video='{{ fileDirname }}/../../../data/kinetics400/videos_val'),
         num_classes=400,
         pipeline=val_pipeline,
         test_mode=True,

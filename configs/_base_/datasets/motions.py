@@ -1,6 +1,6 @@
 # The embedded data set of ten motions (docs/motions.md): 112 x 112 clips of 28 to 40 frames.
 dataset_type = 'VideoListDataset'
-data_root = 'data/motions'
+data_root = '{{ fileDirname }}/../../../data/motions'
 train_pipeline = [
     dict(type='OpenVideo'),
     dict(type='UniformSample', clip_len=16),
@@ -26,7 +26,7 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
-        ann_file='data/motions/train.txt',
+        ann_file=data_root + '/train.txt',
         data_prefix=dict(video=data_root),
         num_classes=10,
         pipeline=train_pipeline,
@@ -38,10 +38,10 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type=dataset_type,
-        ann_file='data/motions/val.txt',
+        ann_file=data_root + '/val.txt',
         data_prefix=dict(video=data_root),
         num_classes=10,
-        classes='data/motions/classes.txt',
+        classes=data_root + '/classes.txt',
         pipeline=test_pipeline,
         test_mode=True,
     ),

@@ -6,8 +6,8 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
         type='VideoListDataset',
-        ann_file='data/sthv2/sthv2_val_list_videos.txt',
-        data_prefix=dict(video='data/sthv2/videos'),
+        ann_file='{{ fileDirname }}/../../../data/sthv2/sthv2_val_list_videos.txt',
+        data_prefix=dict(video='{{ fileDirname }}/../../../data/sthv2/videos'),
         num_classes=174,
         classes='ssv2',
         test_mode=True,

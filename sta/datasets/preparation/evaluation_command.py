@@ -17,7 +17,9 @@ from .wanted import count
 _DATASET = 'test_dataloader.dataset'
 
 
-def evaluation_command(config: str, prepared: Prepared, *, defaults: Mapping[str, str]) -> str:
+def evaluation_command(
+    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike]
+) -> str:
     """The command that evaluates a list, with options for what differs from the config.
 
     Args:
