@@ -141,3 +141,41 @@ def test_no_file_is_named_after_nothing() -> None:
         for path in (ROOT / folder).rglob('*.py'):
             parts = {part.removesuffix('.py').lower() for part in path.relative_to(ROOT).parts}
             assert not parts & {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}, path
+
+
+def test_pruning_another_model_needs_torch_and_einops_alone() -> None:
+    """Everything else that requirements.txt asks for may be missing, numpy among it."""
+    others = {package.module for package in PACKAGES} - {'torch', 'einops'}
+    assert {'numpy', 'mmengine', 'mmcv', 'mmaction', 'decord'} <= others
+    code = f"""
+import sys
+import torch, einops  # torch works without numpy, but takes it where it is
+from tests.fake_packages import Hider
+for name in [name for name in sys.modules if name.split('.')[0] in {others!r}]:
+    del sys.modules[name]
+sys.meta_path.insert(0, Hider(*{others!r}, 'cv2'))
+import sta
+
+class VisionTransformer(torch.nn.Module):
+    pass
+
+VisionTransformer.__module__ = 'timm.models.vision_transformer'
+for model in (torch.nn.Linear(1, 1), VisionTransformer()):
+    try:
+        sta.apply(model, schedule=8)
+    except (sta.HostModelError, AttributeError) as error:
+        print(type(error).__name__)
+print(sta.kept, sta.remove, {others!r} & set(sys.modules))
+for part in ('engine', 'models'):
+    try:
+        __import__('sta.' + part)
+    except ImportError as error:
+        print(error)
+"""
+    run = run_python('-c', code)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout.splitlines()
+    assert said[0] == 'HostModelError' and said[2].endswith('set()')
+    assert 'sta.engine needs cv2, mmengine, mmcv, mmaction, decord, av' in said[3]
+    assert 'pip install ".[all]"' in said[3]
+    assert 'mmaction' in said[4] and 'install' in said[4]

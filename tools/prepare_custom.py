@@ -126,9 +126,9 @@ def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:
 
 def run(arguments: argparse.Namespace) -> None:
     settings = settings_of(arguments)
-    share = arguments.val_share or (1 if arguments.map else 0.2)
-    if arguments.val_share is not None:
-        share = arguments.val_share
+    share = arguments.val_share
+    if share is None:
+        share = 1 if arguments.map else 0.2
     splitting = SplitSettings(share, arguments.split, arguments.seed, arguments.group_by)
     lists = [f'{part}_list_videos.txt' for part in ('train', 'val', 'test')]
     outputs = Outputs(arguments.out, more=('classes.txt', 'config.py', 'train_config.py', *lists))
@@ -143,6 +143,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if trains:
         check_recipe(config, base, arguments.pretrained)
+    elif arguments.pretrained is not None:
+        raise DataError(f'--pretrained {arguments.pretrained}: no video is set apart to train on')
+    if splitting.group_by is not None:
+        for video in annotations.wanted:
+            splitting.group_of(video.path)
     prepared = prepare(annotations, index, outputs, settings)
     split = split_of(prepared, index, splitting)
     write(prepared, split, config, base, arguments)
@@ -209,6 +214,7 @@ def write(
     text = test_config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
     write_whole(tested, text)
     print('\n'.join([*describe(prepared), *split.notes]))
+    print_crop(prepared, config, base)
     written = [tested]
     if 'train' in split.parts:
         recipe = recipe_for(config, len(split.parts['train']), prepared, arguments.pretrained)
@@ -218,6 +224,19 @@ def write(
             print('clips are not mirrored: names of classes tell left from right (flip_ratio)')
     print(f'wrote {classes} and {" and ".join(map(str, written))}')
     print_next(prepared, split, arguments.map, written)
+
+
+def print_crop(prepared: Prepared, config: Config, base: str) -> None:
+    """Views that were made for videos of one small size show little of others."""
+    steps = {step.get('type'): step for step in config.test_dataloader.dataset.pipeline}
+    crop = steps.get('CenterCrop', {}).get('crop_size')
+    sizes = [(video.width, video.height) for video in prepared.scan.videos.values()]
+    largest = max(sizes, key=min, default=(0, 0))
+    if isinstance(crop, int) and 'Resize' not in steps and min(largest) > 2 * crop:
+        print(
+            f'warning: the views of {base} show {crop} x {crop} pixels of frames as they are, of '
+            f'{largest[0]} x {largest[1]} here; those of configs/sta_vit_small.py are resized'
+        )
 
 
 def print_next(prepared: Prepared, split: Split, mapped: str | None, written: list[Path]) -> None:
