@@ -65,3 +65,13 @@ def test_the_backbone_in_a_config_of_mmaction2(
     pruned = runner.test()['acc/top1']
     runner.model.backbone.set_schedule(0)
     assert pruned >= 0.8 and runner.test()['acc/top1'] >= 0.9
+
+
+def test_the_inferencer_of_own_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    forget_loggers()
+    names: dict[str, Any] = {}
+    exec(code_of('own_videos.md', '## MMAction2Inferencer'), names)
+    classes = Path(names['names']).read_text().split()
+    assert classes[max(range(10), key=names['scores'].__getitem__)] == 'approaching'
+    assert names['model'].backbone.schedule.active
