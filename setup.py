@@ -1,4 +1,8 @@
-"""Package metadata; the version lives in sta/__init__.py, the requirements in requirements*.txt."""
+"""Package metadata; the version lives in sta/__init__.py, the requirements in requirements*.txt.
+
+`pip install .` brings what `sta.apply` needs and nothing of OpenMMLab, since extras can only add.
+`pip install ".[all]"` brings what the tools need, as `make install` does.
+"""
 
 import re
 from pathlib import Path
@@ -6,6 +10,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# What `sta.apply` imports.
+LIGHT = ('torch', 'einops')
 
 
 def read_version() -> str:
@@ -20,6 +26,14 @@ def read_requirements(name: str) -> list:
     return [line for line in lines if line and not line.startswith('#')]
 
 
+def name_of(requirement: str) -> str:
+    """The distribution that a requirement line asks for."""
+    return re.match(r'[\w.-]+', requirement).group()
+
+
+REQUIREMENTS = read_requirements('requirements.txt')
+FOR_DEVELOPMENT = read_requirements('requirements-dev.txt')
+
 setup(
     name='sta',
     version=read_version(),
@@ -33,9 +47,10 @@ setup(
         'sta.paper': ['*.json'],
         'sta.report.page': ['*.html'],
     },
-    install_requires=read_requirements('requirements.txt'),
+    install_requires=[line for line in REQUIREMENTS if name_of(line) in LIGHT],
     extras_require={
-        'dev': read_requirements('requirements-dev.txt'),
-        'export': [line for line in read_requirements('requirements-dev.txt') if 'onnx' in line],
+        'all': REQUIREMENTS,
+        'dev': [*REQUIREMENTS, *FOR_DEVELOPMENT],
+        'export': [*REQUIREMENTS, *(line for line in FOR_DEVELOPMENT if 'onnx' in line)],
     },
 )

@@ -59,6 +59,25 @@ class Workaround:
     apply: Callable[[], None]
 
 
+def refuse_missing(needed_by: str, *modules: str) -> None:
+    """Say in one line what a part of sta needs beyond what `pip install .` brings.
+
+    Args:
+        needed_by: the part, such as 'sta.engine'.
+        modules: what it imports.
+
+    Raises:
+        HostError: one of them is not installed; names all that are not.
+    """
+    missing = [module for module in modules if module_folder(module) is None]
+    if missing:
+        raise HostError(
+            f'{needed_by} needs {", ".join(missing)}, not installed here (a plain installation '
+            f'brings what sta.apply needs). Mend: make install, or in a clone of the project '
+            f'{sys.executable} -m pip install ".[all]"'
+        )
+
+
 def heal_host() -> tuple[str, ...]:
     """Apply the work-arounds that the installed libraries need.
 

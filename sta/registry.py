@@ -1,16 +1,42 @@
-"""Registry of pruners. Models, transforms, loops and metrics register in mmaction's registries."""
+"""Registry of pruners. Models, transforms, loops and metrics register in mmaction's registries.
+
+It is no registry of mmengine: pruning a model of another library needs nothing of OpenMMLab.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
-
-from mmengine.registry import Registry
+from typing import Any, TypeVar
 
 from . import pruning
 
-PRUNERS = Registry('pruner', scope='sta')
+Pruner = TypeVar('Pruner', bound=type)
+
+
+class PrunerRegistry:
+    """Classes of pruners by name.
+
+    Attributes:
+        module_dict: the classes.
+    """
+
+    def __init__(self) -> None:
+        self.module_dict: dict[str, type] = {}
+
+    def register_module(self, module: Pruner) -> Pruner:
+        """Add a class under its name; also a decorator.
+
+        Raises:
+            KeyError: another class has the name.
+        """
+        name = module.__name__
+        if self.module_dict.setdefault(name, module) is not module:
+            raise KeyError(f'a pruner is called {name} already')
+        return module
+
+
+PRUNERS = PrunerRegistry()
 
 for _pruner in (
     pruning.STAPruner,
@@ -21,7 +47,7 @@ for _pruner in (
     pruning.SaliencyMergePruner,
     pruning.RunLengthPruner,
 ):
-    PRUNERS.register_module(module=_pruner)
+    PRUNERS.register_module(_pruner)
 
 
 class PrunerError(ValueError):

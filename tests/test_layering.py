@@ -141,3 +141,35 @@ def test_no_file_is_named_after_nothing() -> None:
         for path in (ROOT / folder).rglob('*.py'):
             parts = {part.removesuffix('.py').lower() for part in path.relative_to(ROOT).parts}
             assert not parts & {'utils', 'util', 'helpers', 'helper', 'misc', 'common'}, path
+
+
+def test_pruning_another_model_needs_torch_and_einops_alone() -> None:
+    """Everything else that requirements.txt asks for may be missing, numpy among it."""
+    others = {package.module for package in PACKAGES} - {'torch', 'einops'}
+    assert {'numpy', 'mmengine', 'mmcv', 'mmaction', 'decord'} <= others
+    code = f"""
+import sys
+from tests.fake_packages import Hider
+sys.meta_path.insert(0, Hider(*{others!r}, 'cv2'))
+import torch, sta
+from tests.hosts.timm_standin import VisionTransformer
+
+sizes = dict(img_size=32, patch_size=8, embed_dim=16, depth=3, num_heads=2, num_classes=5)
+model = VisionTransformer(**sizes, qkv_bias=True, class_token=False, global_pool='avg').eval()
+frames = torch.rand(8, 3, 32, 32)
+with torch.no_grad(), sta.pruned(model, schedule=4, num_frames=4) as run:
+    model(frames)
+print([tuple(kept.shape) for kept in run.kept], {others!r} & set(sys.modules))
+for part in ('engine', 'models'):
+    try:
+        __import__('sta.' + part)
+    except ImportError as error:
+        print(error)
+"""
+    run = run_python('-W', 'ignore', '-c', code)
+    assert run.returncode == 0, run.stderr
+    said = run.stdout.splitlines()
+    assert said[0] == '[(2, 48), (2, 40), (2, 36)] set()'
+    assert 'sta.engine needs cv2, mmengine, mmcv, mmaction, decord, av' in said[1]
+    assert 'pip install ".[all]"' in said[1]
+    assert 'mmaction' in said[2] and 'install' in said[2]

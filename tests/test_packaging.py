@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+import sys
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -77,6 +82,43 @@ def test_setup_reads_the_version_without_importing() -> None:
         check=True,
     )
     assert run.stdout.split()[-3:] == ['sta', sta.__version__, 'Apache-2.0']
+
+
+def metadata_of_a_wheel(folder: Path) -> tuple[Message, list[str]]:
+    """What pip would read of a wheel of this checkout, and the files in it; builds it offline."""
+    copy = folder / 'checkout'
+    copy.mkdir()
+    for name in (
+        'setup.py',
+        'pyproject.toml',
+        'requirements.txt',
+        'requirements-dev.txt',
+        'LICENSE',
+    ):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / 'sta', copy / 'sta', ignore=shutil.ignore_patterns('__pycache__'))
+    build = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation']
+    subprocess.run([*build, '-w', str(folder), str(copy)], check=True, capture_output=True)
+    [wheel] = folder.glob('*.whl')
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [metadata] = [name for name in names if name.endswith('.dist-info/METADATA')]
+        return message_from_bytes(archive.read(metadata)), names
+
+
+def test_a_plain_installation_is_light_and_the_extra_brings_the_rest(tmp_path: Path) -> None:
+    metadata, names = metadata_of_a_wheel(tmp_path)
+    asked = [line.replace(' ', '') for line in metadata.get_all('Requires-Dist')]
+    plain = {line for line in asked if ';' not in line}
+    assert {re.match(r'[\w-]+', line).group() for line in plain} == {'torch', 'einops'}
+    extra = {line.partition(';')[0] for line in asked if 'extra==' in line and 'all' in line}
+    assert {split_requirement(line)[0] for line in extra} == {
+        split_requirement(line)[0] for line in read_lines('requirements.txt')
+    }
+    assert {'all', 'dev', 'export'} <= set(metadata.get_all('Provides-Extra'))
+    for path in (ROOT / 'sta').rglob('*'):
+        if path.is_file() and '__pycache__' not in path.parts:
+            assert str(path.relative_to(ROOT)) in names, f'{path} is not in the wheel'
 
 
 def test_every_folder_of_the_package_is_one() -> None:

@@ -1,7 +1,8 @@
-"""Make a list and a config of videos of your own (docs/data.md).
+"""Make lists and configs to train and evaluate on videos of your own (docs/own_videos.md).
 
+python tools/prepare_custom.py FOLDER_OF_CLASS_FOLDERS --out data/mine
+python tools/prepare_custom.py labels.csv --out data/mine --pretrained ENCODER
 python tools/prepare_custom.py FOLDER_OF_CLASS_FOLDERS --out data/mine --map kinetics400
-python tools/prepare_custom.py labels.csv --out data/mine
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from sta.datasets.class_names import OFFICIAL
 from sta.start import find_path, hosts_needed, tool_parser
 
 with hosts_needed():
-    from sta.datasets.preparation.options import add_options, settings_of
+    from sta.datasets.preparation.options import add_options, num_cores, settings_of
+    from sta.datasets.preparation.splitting import ORDERS, Split, SplitSettings
+
+BATCH_SIZE = 8
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -34,8 +38,36 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--config',
         type=find_path,
-        default='configs/sta_vit_k400.py',
-        help='whose model and views to use; default %(default)s',
+        help='whose model and views to use; default: configs/sta_vit_small.py, with --map that of '
+        'ViT-B on the data set',
+    )
+    parser.add_argument(
+        '--pretrained',
+        type=find_path,
+        metavar='FILE',
+        help='train from this encoder, e.g. of VideoMAE; default: from random weights',
+    )
+    splitting = parser.add_argument_group(
+        'which videos are trained on, where neither folders nor a column of the csv say so'
+    )
+    splitting.add_argument(
+        '--val-share',
+        type=float,
+        metavar='SHARE',
+        help='of every class that is evaluated and not trained on; default 0.2, with --map 1: all '
+        'are evaluated and none is trained on',
+    )
+    splitting.add_argument(
+        '--split',
+        choices=ORDERS,
+        default='random',
+        help='drawn, or the last by name (clip 9 before clip 10); default %(default)s',
+    )
+    splitting.add_argument('--seed', type=int, default=0, help='of the draw; default %(default)s')
+    splitting.add_argument(
+        '--group-by',
+        metavar='REGEX',
+        help='videos in whose path it finds the same stay together, e.g. _g(\\d+)_',
     )
     add_options(parser, out=None)
     return parser.parse_args(argv)
@@ -45,18 +77,36 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from mmengine.config import Config
+
+    from sta.checkpoints import load_encoder
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
     from sta.datasets.preparation.class_lookup import ClassLookup
-    from sta.datasets.preparation.evaluation_command import as_argument, class_list, config_text
+    from sta.datasets.preparation.evaluation_command import (
+        Recipe,
+        as_argument,
+        class_list,
+        epochs_for,
+        names_sides,
+        test_config_text,
+        train_config_text,
+    )
     from sta.datasets.preparation.folder_index import FolderIndex
     from sta.datasets.preparation.outputs import Outputs, write_whole
-    from sta.datasets.preparation.own_videos import read_class_folders, read_labelled_files
+    from sta.datasets.preparation.own_videos import (
+        read_class_folders,
+        read_labelled_files,
+        split_and_groups,
+    )
     from sta.datasets.preparation.prepare import Prepared, prepare
+    from sta.datasets.preparation.splitting import given_split, made_split
     from sta.datasets.preparation.summary import describe
     from sta.datasets.preparation.wanted import Annotations
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
+    from sta.engine.session import build_model_of_shapes
+    from sta.engine.training import SCHEDULE_KEYS
 
 
 def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:
@@ -76,21 +126,151 @@ def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:
 
 def run(arguments: argparse.Namespace) -> None:
     settings = settings_of(arguments)
-    outputs = Outputs(arguments.out, more=('classes.txt', 'config.py'))
+    share = arguments.val_share
+    if share is None:
+        share = 1 if arguments.map else 0.2
+    splitting = SplitSettings(share, arguments.split, arguments.seed, arguments.group_by)
+    lists = [f'{part}_list_videos.txt' for part in ('train', 'val', 'test')]
+    outputs = Outputs(arguments.out, more=('classes.txt', 'config.py', 'train_config.py', *lists))
     outputs.refuse_loss(force=settings.force)
-    config = load_config(arguments.config)
-    if 'test_dataloader' not in config or 'cls_head' not in config.get('model', {}):
-        raise ConfigError(f'--config {arguments.config} defines no model or no test_dataloader')
+    base = arguments.config or default_config(arguments.map)
+    config = checked_config(base)
     annotations, index = read(arguments)
+    if any(video.split for video in annotations.wanted):
+        refuse_second_split(arguments)
+    trains = any(video.split == 'train' for video in annotations.wanted) or (
+        share < 1 and not any(video.split for video in annotations.wanted)
+    )
+    if trains:
+        check_recipe(config, base, arguments.pretrained)
+    elif arguments.pretrained is not None:
+        raise DataError(f'--pretrained {arguments.pretrained}: no video is set apart to train on')
+    if splitting.group_by is not None:
+        for video in annotations.wanted:
+            splitting.group_of(video.path)
     prepared = prepare(annotations, index, outputs, settings)
-    classes, written = outputs.folder / 'classes.txt', outputs.folder / 'config.py'
+    split = split_of(prepared, index, splitting)
+    write(prepared, split, config, base, arguments)
+
+
+def default_config(mapped: str | None) -> str:
+    name = {None: 'sta_vit_small', 'kinetics400': 'sta_vit_k400', 'ssv2': 'sta_vit_ssv2'}[mapped]
+    return find_path(f'configs/{name}.py')
+
+
+def checked_config(path: str) -> Config:
+    config = load_config(path)
+    if 'test_dataloader' not in config or 'cls_head' not in config.get('model', {}):
+        raise ConfigError(f'--config {path} defines no model or no test_dataloader')
+    return config
+
+
+def refuse_second_split(arguments: argparse.Namespace) -> None:
+    """A split that comes with the videos and one that is asked for contradict each other."""
+    asked = {
+        '--val-share': arguments.val_share is not None,
+        '--split': arguments.split != 'random',
+        '--group-by': arguments.group_by is not None,
+    }
+    for option, given in asked.items():
+        if given:
+            raise DataError(f'{option}: {arguments.source} says itself which videos are trained on')
+
+
+def check_recipe(config: Config, path: str, pretrained: str | None) -> None:
+    """What the training will need is looked at before the videos are."""
+    for key in SCHEDULE_KEYS:
+        if key in config:
+            raise ConfigError(
+                f'--config {path} defines {key}: give the config that it evaluates with, or '
+                f'--val-share 1 to train on nothing'
+            )
+    if pretrained is not None:
+        load_encoder(build_model_of_shapes(config), pretrained)
+
+
+def split_of(prepared: Prepared, index: FolderIndex, settings: SplitSettings) -> Split:
+    splits, groups = split_and_groups(prepared.annotations, index)
+    facts = dict(class_names=prepared.annotations.class_names, folder=index.folder, groups=groups)
+    if splits:
+        return given_split(prepared.listed, splits, **facts)
+    return made_split(prepared.listed, settings, **facts)
+
+
+def write(
+    prepared: Prepared, split: Split, config: Config, base: str, arguments: argparse.Namespace
+) -> None:
+    """Write lists and configs, and say so."""
+    outputs, divided = prepared.outputs, set(split.parts) != {'val'}
+    classes, tested = outputs.folder / 'classes.txt', outputs.folder / 'config.py'
+    trained = outputs.folder / 'train_config.py'
+    for name in ('train', 'val', 'test'):  # of an earlier run
+        outputs.part_file(name).unlink(missing_ok=True)
+    trained.unlink(missing_ok=True)
+    for name, videos in split.parts.items() if divided else ():
+        outputs.write_part(name, videos)
     write_whole(classes, class_list(prepared))
-    text = config_text(prepared, base=arguments.config, classes=arguments.map or str(classes))
-    write_whole(written, text)
-    print('\n'.join(describe(prepared)))
-    print(f'wrote {classes} and {written}')
-    print(checkpoint_needed(prepared, arguments.map))
-    print(f'next: python tools/test.py {as_argument(written)} CHECKPOINT')
+    part = split.evaluated if divided else None
+    text = test_config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
+    write_whole(tested, text)
+    print('\n'.join([*describe(prepared), *split.notes]))
+    print_crop(prepared, config, base)
+    written = [tested]
+    if 'train' in split.parts:
+        recipe = recipe_for(config, len(split.parts['train']), prepared, arguments.pretrained)
+        write_whole(trained, train_config_text(prepared, split, recipe))
+        written = [trained, tested]
+        if not recipe.flip_ratio:
+            print('clips are not mirrored: names of classes tell left from right (flip_ratio)')
+    print(f'wrote {classes} and {" and ".join(map(str, written))}')
+    print_next(prepared, split, arguments.map, written)
+
+
+def print_crop(prepared: Prepared, config: Config, base: str) -> None:
+    """Views that were made for videos of one small size show little of others."""
+    steps = {step.get('type'): step for step in config.test_dataloader.dataset.pipeline}
+    crop = steps.get('CenterCrop', {}).get('crop_size')
+    sizes = [(video.width, video.height) for video in prepared.scan.videos.values()]
+    largest = max(sizes, key=min, default=(0, 0))
+    if isinstance(crop, int) and 'Resize' not in steps and min(largest) > 2 * crop:
+        print(
+            f'warning: the views of {base} show {crop} x {crop} pixels of frames as they are, of '
+            f'{largest[0]} x {largest[1]} here; those of configs/sta_vit_small.py are resized'
+        )
+
+
+def print_next(prepared: Prepared, split: Split, mapped: str | None, written: list[Path]) -> None:
+    checkpoint = 'CHECKPOINT'
+    if 'train' in split.parts:
+        config = load_config(str(written[0]))
+        checkpoint = f'{config.work_dir}/epoch_{config.train_cfg.max_epochs}.pth'
+        print(f'next: python tools/train.py {as_argument(written[0])}')
+    else:
+        print(checkpoint_needed(prepared, mapped))
+    print(f'next: python tools/test.py {as_argument(written[-1])} {checkpoint}')
+
+
+def recipe_for(
+    config: Config, num_videos: int, prepared: Prepared, pretrained: str | None
+) -> Recipe:
+    """How to train the model of a config on so many videos."""
+    backbone = build_model_of_shapes(config).backbone
+    steps = [s for s in config.test_dataloader.dataset.pipeline if s.get('type') != 'OpenVideo']
+    strides = [step.get('stride') or step.get('frame_interval') for step in steps]
+    batch_size = min(BATCH_SIZE, num_videos)
+    return Recipe(
+        schedule=find_path('configs/_base_/schedules/own_videos.py'),
+        pretrained=pretrained,
+        clip_len=backbone.num_frames,
+        size=backbone.img_size,
+        stride=next(filter(None, strides), None),
+        flip_ratio=0.0 if names_sides(prepared.annotations.class_names) else 0.5,
+        # Other models are not known to mmaction2's constructor of lower rates for lower layers.
+        layers=backbone.depth if pretrained and hasattr(backbone, 'blocks') else None,
+        max_epochs=epochs_for(num_videos, batch_size),
+        batch_size=batch_size,
+        num_workers=min(4, num_cores()),
+    )
 
 
 def checkpoint_needed(prepared: Prepared, mapped: str | None) -> str:

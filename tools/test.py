@@ -117,7 +117,7 @@ with hosts_needed():
     from sta.engine.budgets import meet_budgets
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import ConfigError, home_of, load_config
     from sta.engine.run_folder import RunFolder, check_choice, choose_folder
     from sta.engine.session import build_test_runner, say
     from sta.engine.shard import WHOLE, parse_shard
@@ -134,6 +134,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     if not 0 <= (arguments.examples or 0) <= MOST_EXAMPLES:
         raise ConfigError(f'--examples must be 0 to {MOST_EXAMPLES}, got {arguments.examples}')
     config = load_config(arguments.config, arguments.cfg_options)
+    home = home_of(config, arguments.config)
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
             raise ConfigError(f'config {arguments.config} defines no {part}')
@@ -170,7 +171,7 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
 
     def choose(found: dict[str, str]) -> RunFolder:
         fingerprint.update(found)
-        return run_folder(arguments, found)
+        return run_folder(arguments, found, home)
 
     runner = build_test_runner(
         config,
@@ -203,11 +204,11 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 
-def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str]) -> RunFolder:
+def run_folder(arguments: argparse.Namespace, fingerprint: dict[str, str], home: Path) -> RunFolder:
     """Where to write, the same for all processes; says so where an older run is gone on with."""
     chosen = first_decides(
         lambda: choose_folder(
-            Path('work_dirs', Path(arguments.config).stem),
+            home,
             fingerprint,
             work_dir=None if arguments.work_dir is None else Path(arguments.work_dir),
             resume=arguments.resume,

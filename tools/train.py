@@ -19,7 +19,7 @@ from sta.start import find_path, hosts_needed, tool_parser
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('config', type=find_path, help='e.g. configs/train_sta_vit_motions.py')
-    parser.add_argument('--work-dir', help='default work_dirs/CONFIG')
+    parser.add_argument('--work-dir', help='default: as the config says, or work_dirs/CONFIG')
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -48,7 +48,7 @@ with hosts_needed():
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import ConfigError, home_of, load_config
     from sta.engine.training import build_train_runner, resume_training
 
 
@@ -56,7 +56,7 @@ def train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
     start_processes(arguments.launcher)
     check_export(arguments.export)
-    config.work_dir = arguments.work_dir or str(Path('work_dirs', Path(arguments.config).stem))
+    config.work_dir = arguments.work_dir or str(home_of(config, arguments.config))
     config.launcher = 'none' if arguments.launcher == 'none' else 'pytorch'
     if arguments.amp == 'fp16' and not torch.cuda.is_available():
         raise ConfigError('--amp fp16 needs a GPU; --amp bf16 works here')

@@ -24,6 +24,9 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
+# mmaction2's inferencer takes the names of classes to its visualizer.
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='ActionVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 load_from = None

@@ -1,14 +1,20 @@
-"""Transforms for evaluation exactly as published, registered in mmaction2's TRANSFORMS."""
+"""Transforms registered in mmaction2's TRANSFORMS: evaluation exactly as published, and clips of
+videos of one's own for training."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 from mmaction.datasets.transforms import SampleFrames, UniformSample
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
 
-from .decoding import open_video
+from .decoding import VideoReader, open_video
 from .sampling import PROTOCOLS
 
 
@@ -18,7 +24,8 @@ class OpenVideo(BaseTransform):
 
     Required keys: filename; optional: decoder ('pyav', which is the default, or 'decord'), recount
     (count the frames by decoding them). Added keys: video_reader, total_frames, avg_fps,
-    decoded_by (the reader's name).
+    decoded_by (the reader's name). Where mmaction2's inferencer gives frames instead (keys array or
+    frame_dir), there is nothing to open.
 
     Args:
         num_threads: decoding threads per video; the data loader's workers already run in parallel.
@@ -33,13 +40,15 @@ class OpenVideo(BaseTransform):
         Raises:
             VideoError: it is no video, or holds no frame.
         """
+        if 'array' in results or 'frame_dir' in results:
+            return results
         reader = open_video(
             results['filename'],
             decoder=results.get('decoder', 'pyav'),
             num_threads=self.num_threads,
             recount=results.get('recount', False),
         )
-        results['video_reader'] = reader
+        results['video_reader'] = SharedReader(reader)
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.avg_fps
         results['decoded_by'] = reader.name
@@ -47,6 +56,29 @@ class OpenVideo(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(num_threads={self.num_threads})'
+
+
+class SharedReader:
+    """A reader for our DecodeFrames, and for mmaction2's DecordDecode.
+
+    mmaction2's inferencer puts DecordDecode in the place of whatever decodes in a pipeline.
+
+    Args:
+        reader: of the video that OpenVideo has opened.
+    """
+
+    def __init__(self, reader: VideoReader) -> None:
+        self._reader = reader
+
+    def frames(self, indices: Sequence[int]) -> np.ndarray:
+        """(len(indices), H, W, 3) uint8 RGB in the order asked for."""
+        return self._reader.frames(indices)
+
+    def get_batch(self, indices: Sequence[int]) -> Any:
+        """The same as decord returns it: an object with ``asnumpy()``."""
+        unique, places = np.unique(np.asarray(indices).ravel(), return_inverse=True)
+        frames = self._reader.frames(unique.tolist())
+        return SimpleNamespace(asnumpy=lambda: frames[places])
 
 
 @TRANSFORMS.register_module()
@@ -203,3 +235,79 @@ class ShortSideCrops(BaseTransform):
             f'{type(self).__name__}(size={self.size}, num_crops={self.num_crops}, '
             f'rule={self.rule!r})'
         )
+
+
+@TRANSFORMS.register_module()
+class TrainingClip(BaseTransform):
+    """From a file to one clip for a model: the whole pipeline for training on videos of one's own.
+
+    Frames are drawn at random, from equal parts of the video or in a dense run; the clip is a
+    random part of the picture, mirrored or not. No label is changed. Without augmentation: the same
+    frames each time (the middle ones) and the centre of the picture, for looking at a validation
+    set between epochs.
+
+    Required keys: filename, label; optional: decoder. The result is that of PackActionInputs, with
+    inputs (1, 3, clip_len, size, size).
+
+    Args:
+        clip_len: frames of a clip.
+        size: side of a clip, in pixels.
+        stride: frames from one chosen frame to the next; None spreads them over the whole video.
+        area_range: smallest and largest share of the picture that a crop shows.
+        flip_ratio: share of the clips that is mirrored; 0 where left and right make a difference to
+            the class.
+        augment: False takes the same centre clip each time.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        clip_len: int,
+        size: int,
+        stride: int | None = None,
+        area_range: tuple[float, float] = (0.3, 1.0),
+        flip_ratio: float = 0.5,
+        augment: bool = True,
+    ) -> None:
+        if clip_len < 1 or size < 1 or (stride is not None and stride < 1):
+            raise ValueError(
+                f'clip_len, size and stride must be positive, got {clip_len}, {size} and {stride}'
+            )
+        if not 0 <= flip_ratio <= 1:
+            raise ValueError(f'flip_ratio must be between 0 and 1, got {flip_ratio}')
+        if not 0 < area_range[0] <= area_range[1] <= 1:
+            raise ValueError(f'area_range must be two shares up to 1, got {area_range}')
+        self.settings = dict(clip_len=clip_len, size=size, stride=stride, augment=augment)
+        frames: dict[str, Any] = dict(type='UniformSample', clip_len=clip_len)
+        if stride is not None:
+            frames = dict(
+                type='SampleFrames',
+                clip_len=clip_len,
+                frame_interval=stride,
+                out_of_bound_opt='repeat_last',
+            )
+        picture = [
+            dict(type='RandomResizedCrop', area_range=tuple(area_range)),
+            dict(type='Resize', scale=(size, size), keep_ratio=False),
+            dict(type='Flip', flip_ratio=flip_ratio),
+        ]
+        if not augment:
+            frames['test_mode'] = True
+            picture = [dict(type='ShortSideCrops', size=size, num_crops=1)]
+        steps = [dict(type='OpenVideo'), frames, dict(type='DecodeFrames'), *picture]
+        steps += [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
+        self.steps = Compose(steps)
+
+    def transform(self, results: dict) -> dict:
+        """Make the clip.
+
+        Raises:
+            VideoError: the video cannot be opened or decoded.
+        """
+        return self.steps(results)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.settings})'

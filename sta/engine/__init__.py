@@ -1,7 +1,10 @@
 """The loop that decodes once and evaluates every variant, and how its processes start."""
 
-from sta.compat import heal_host
+from sta.compat import HOST_MODULES, heal_host, refuse_missing
 
+refuse_missing(
+    'sta.engine', *HOST_MODULES, 'einops', 'decord', 'av', 'safetensors', 'rich', 'scipy'
+)
 heal_host()
 
 from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)

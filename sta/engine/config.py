@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -90,6 +91,11 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except ConfigError as error:
         raise ConfigError(f'config {path}: {error}') from None
     return config
+
+
+def home_of(config: Config, path: str) -> Path:
+    """Where runs of a config are kept: its work_dir, or work_dirs/ and the name of its file."""
+    return Path(config.get('work_dir') or Path('work_dirs', Path(path).stem))
 
 
 def _settle_paths(node: Any, folder: str) -> None:

@@ -28,6 +28,9 @@ from .config import ConfigError
 from .scoring import NotFiniteError
 from .session import build_model, check_labels, check_videos, explained, say
 
+# What a config that trains has and one that evaluates lacks.
+SCHEDULE_KEYS = ('train_cfg', 'val_cfg', 'val_evaluator', 'optim_wrapper', 'param_scheduler')
+
 
 def build_train_runner(config: Config) -> Runner:
     """A runner that is ready to train; fails early and in one line.
@@ -56,6 +59,7 @@ def build_train_runner(config: Config) -> Runner:
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
+            _check_classes(config, part, model.cls_head.num_classes)
             with explained(f'{part} of {config.filename} cannot be built'):
                 dataset = DATASETS.build(config[part].dataset)
             check_videos(dataset)
@@ -165,6 +169,31 @@ class _FiniteTraining(Hook):
             f'iteration {self.iteration} ({precision}): {other}a lower learning rate or clip_grad '
             f'may help; earlier checkpoints are in {runner.work_dir}'
         )
+
+
+def _check_classes(config: Config, part: str, num_classes: int) -> None:
+    """Head, data set and what blends labels must count the same classes.
+
+    Raises:
+        ConfigError: one of them does not; names both numbers.
+    """
+    found = {f'{part}.dataset': config[part].dataset.get('num_classes')}
+    model = config.model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+    waiting = [model.get('blending')]
+    while waiting:
+        step = waiting.pop()
+        if isinstance(step, list | tuple):
+            waiting += step
+        elif isinstance(step, dict):
+            found[f'{step.get("type")} of blending'] = step.get('num_classes')
+            waiting.append(step.get('augments'))
+    for what, number in found.items():
+        if number not in (None, num_classes):
+            listed = config[part].dataset.get('ann_file')
+            raise ConfigError(
+                f'config {config.filename}: {what} has num_classes={number}, model.cls_head '
+                f'{num_classes}: set both to the number of classes of {listed}'
+            )
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sta.checkpoints import load_checkpoint
+from sta.datasets.decoding import open_video
 from sta.report.writers import read_scores
 
-from .tiny import NUM_CLASSES, Tiny, run_tool
+from .tiny import NUM_CLASSES, ROOT, Tiny, forget_loggers, run_tool
 
 Refused = Callable[..., str]
 CLASSES = [f'class of {i}' for i in range(NUM_CLASSES)]
@@ -150,3 +152,51 @@ def test_what_cannot_be(
 def test_a_config_without_data(refused: Refused, tiny: Tiny, video: Path, tmp_path: Path) -> None:
     (tmp_path / 'bare.py').write_text('model = dict()')
     refused('predict', 'bare.py', tiny.checkpoint, video, said=('bare.py defines no test_cfg',))
+
+
+@pytest.mark.parametrize('given', ['video', 'array'])
+def test_the_inferencer_of_mmaction2_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """The embedded model on an embedded video, from the file and from decoded frames."""
+    from mmaction.apis import MMAction2Inferencer
+    from mmaction.visualization import ActionVisualizer
+
+    monkeypatch.chdir(ROOT)
+    config, names = 'configs/sta_vit_motions.py', 'data/motions/classes.txt'
+    weights = 'checkpoints/sta_vit_motions.safetensors'
+    video, out = 'data/motions/val/approaching_000004.mp4', tmp_path / 'guesses.json'
+    more = ('--schedules', '0', '8', '--top', '10', '--out', out)
+    assert run_tool('predict', config, weights, video, *more) == 0
+    forget_loggers()
+    inferencer = MMAction2Inferencer(rec=config, label_file=names, input_format=given)
+    inner = inferencer.actionrecog_inferencer
+    load_checkpoint(inner.model, weights)
+    assert isinstance(inner.visualizer, ActionVisualizer)
+    assert inner.visualizer.dataset_meta['classes'] == Path(names).read_text().split()
+    frames = video
+    if given == 'array':
+        reader = open_video(video)
+        frames = reader.frames(range(len(reader)))
+    for schedule, variant in ((0, 'unpruned'), (8, 'sta-8')):
+        inner.model.backbone.set_schedule(schedule)
+        [scores] = inferencer(frames)['predictions'][0]['rec_scores']
+        guesses = [row for row in json.loads(out.read_text()) if row['variant'] == variant]
+        assert len(guesses) == len(scores) == 10
+        for row in guesses:
+            assert scores[row['label']] == pytest.approx(row['score'], abs=1e-5)
+
+
+def test_the_inferencer_takes_all_views_of_a_config(tiny: Tiny, tmp_path: Path) -> None:
+    """Two clips and three crops, whose scores are averaged as tools/predict.py averages them."""
+    from mmaction.apis import MMAction2Inferencer
+
+    video, out = tiny.folder / 'videos' / tiny.names[1], tmp_path / 'guesses.json'
+    more = ('--schedules', '0', '--top', '7', '--out', out)
+    assert run_tool('predict', tiny.six_views, tiny.checkpoint, video, *more) == 0
+    forget_loggers()
+    inferencer = MMAction2Inferencer(rec=str(tiny.six_views))
+    load_checkpoint(inferencer.actionrecog_inferencer.model, tiny.checkpoint)
+    [scores] = inferencer(str(video))['predictions'][0]['rec_scores']
+    for row in json.loads(out.read_text()):
+        assert scores[row['label']] == pytest.approx(row['score'], abs=1e-5)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sta.engine.config import load_config
+from tests.datasets.movies import write_movie
 
 from .preparation import listed, table, write_lines, write_videos
 from .tiny import ROOT, Tiny, run_tool
@@ -38,8 +39,162 @@ def test_class_folders(tmp_path, capsys) -> None:
     assert [row['class'] for row in table(Path('out/manifest.csv'))] == ['jump', 'run', 'run']
     said = capsys.readouterr().out
     assert '1 file in the folder named by no annotation, e.g. loose.mp4' in said
+    assert 'split: 2 videos to train on, 1 to evaluate (20 % of every class, drawn' in said
+    assert "warning: no video of 1 class is evaluated, e.g. 'jump'" in said
+    assert said.splitlines()[-2:] == [
+        'next: python tools/train.py out/train_config.py',
+        'next: python tools/test.py out/config.py work_dirs/out/epoch_100.pth',
+    ]
+    lists = [listed(Path(f'out/{part}_list_videos.txt')) for part in ('train', 'val')]
+    assert sorted(lists[0] + lists[1]) == sorted(lines) and len(lists[1]) == 1
+    assert lists[1][0][1] == 1
+
+
+def test_videos_without_a_second_one_are_all_evaluated(tmp_path, capsys) -> None:
+    write_videos(tmp_path / 'mine', 'run/b.mp4', 'jump/c.mp4')
+    assert prepare('mine') == 0
+    said = capsys.readouterr().out
+    assert 'no class holds two videos or groups to part: all are evaluated, none is trained' in said
     assert 'a checkpoint with these 2 classes is needed' in said
     assert said.splitlines()[-1] == 'next: python tools/test.py out/config.py CHECKPOINT'
+    assert not Path('out/train_config.py').exists()
+
+
+TRAIN_AND_TEST = ('train/run/a.mp4', 'Training/run/b.mp4', 'validation/run/c.mp4', 'test/sit/d.mp4')
+
+
+def test_folders_that_are_splits(tmp_path, capsys) -> None:
+    write_videos(tmp_path / 'mine', *TRAIN_AND_TEST)
+    assert prepare('mine') == 0
+    assert listed(Path('out/train_list_videos.txt')) == [
+        ('Training/run/b.mp4', 0),
+        ('train/run/a.mp4', 0),
+    ]
+    assert listed(Path('out/val_list_videos.txt')) == [('validation/run/c.mp4', 0)]
+    assert listed(Path('out/test_list_videos.txt')) == [('test/sit/d.mp4', 1)]
+    assert Path('out/classes.txt').read_text() == 'run\nsit\n'
+    assert dataset().ann_file.endswith('/out/test_list_videos.txt')
+    trained = load_config('out/train_config.py')
+    assert trained.val_dataloader.dataset.ann_file.endswith('/out/val_list_videos.txt')
+    said = capsys.readouterr().out
+    assert 'split as given: 2 videos train, 1 video val, 1 video test' in said
+    assert "no video of 1 class is trained on, e.g. 'sit'" in said
+
+
+def test_a_csv_with_a_split_or_groups(tmp_path, refused: Refused, capsys) -> None:
+    write_videos(tmp_path, *(f'{name}.mp4' for name in 'abcdef'))
+    rows = ('path,split,label', 'a.mp4,train,x', 'b.mp4,dev,x', 'c.mp4,TRAIN,y', 'd.mp4,val,y')
+    write_lines(tmp_path / 'l.csv', *rows)
+    assert prepare('l.csv') == 0
+    assert listed(Path('out/train_list_videos.txt')) == [('a.mp4', 0), ('c.mp4', 1)]
+    assert listed(Path('out/val_list_videos.txt')) == [('b.mp4', 0), ('d.mp4', 1)]
+    arguments = ('l.csv', '--out', 'o', '--config', CONFIG)
+    refused('prepare_custom', *arguments, '--val-share', '0.5', said=('--val-share: l.csv says',))
+    write_lines(tmp_path / 'l.csv', *rows, 'e.mp4,holdout,y')
+    refused('prepare_custom', *arguments, said=("l.csv, line 6: split 'holdout' is none of train",))
+    write_lines(tmp_path / 'l.csv', *rows, './a.mp4,val,x')
+    refused('prepare_custom', *arguments, said=('line 6: a.mp4 is of the split val here and',))
+    together = [f'{name}.mp4,x,{group}' for name, group in zip('abcdef', '112233')]
+    write_lines(tmp_path / 'g.csv', 'path,label,group', *together)
+    assert prepare('g.csv', '--val-share', '0.3', out='grouped') == 0
+    assert 'kept together: 3 groups of 6 videos' in capsys.readouterr().out
+    evaluated = ''.join(path[0] for path, _ in listed(Path('grouped/val_list_videos.txt')))
+    assert evaluated in ('ab', 'cd', 'ef')
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (('--val-share', '0'), ('--val-share must be above 0',)),
+        (('--group-by', '('), ("--group-by '(' is no pattern",)),
+        (('--group-by', 'g[0-9]'), ("--group-by 'g[0-9]' finds nothing in run/a.mp4",)),
+        (('--pretrained', 'no.pth'), ('no.pth', 'does not exist')),
+        (('--pretrained', 'no.pth', '--val-share', '1'), ('no video is set apart to train on',)),
+        (('--config', str(ROOT / 'configs/train_sta_vit_k400.py')), ('defines train_cfg', '1')),
+    ],
+)
+def test_a_training_that_cannot_be(refused: Refused, tmp_path: Path, more: tuple, said) -> None:
+    write_videos(tmp_path / 'mine', 'run/a.mp4', 'run/b.mp4')
+    refused('prepare_custom', 'mine', '--out', 'out', *more, said=said)
+    assert not Path('out').exists()
+
+
+def test_an_encoder_that_does_not_fit_is_refused_before_the_scan(
+    refused: Refused, tmp_path: Path, tiny: Tiny
+) -> None:
+    write_videos(tmp_path / 'mine', 'run/a.mp4', 'run/b.mp4')
+    arguments = ('mine', '--out', 'out', '--pretrained', tiny.checkpoint)
+    refused('prepare_custom', *arguments, said=(str(tiny.checkpoint), 'does not fit'))
+    assert not Path('out').exists()
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['sta_vit_small', 'sta_vit_motions', 'sta_swin_motions', 'sta_vit_k400', 'sta_swin_k400'],
+)
+def test_classes_are_set_once_and_no_transform_changes_labels(tmp_path, name) -> None:
+    write_videos(tmp_path / 'mine', *(f'{c}/{i}.mp4' for c in 'xyz' for i in range(3)))
+    assert prepare('mine', config=ROOT / f'configs/{name}.py') == 0
+    for file in ('config', 'train_config'):
+        text = Path(f'out/{file}.py').read_text()
+        assert len(text.splitlines()) <= 18 and text.count('= 3') == (file == 'config')
+        Path(f'out/{file}.py').write_text(text.replace('num_classes = 3', 'num_classes = 5'))
+    config = load_config('out/train_config.py')
+    model, loaders = config.model, (config.train_dataloader, config.val_dataloader)
+    numbers = [model.cls_head.num_classes, config.test_dataloader.dataset.num_classes]
+    numbers += [augment.num_classes for augment in model.data_preprocessor.blending.augments]
+    numbers += [loader.dataset.num_classes for loader in loaders]
+    assert numbers == [5] * 6
+    assert [loader.dataset.test_mode for loader in loaders] == [False, True]
+    assert 'MotionSymmetry' not in str([loader.dataset.pipeline for loader in loaders])
+    [clip] = config.train_dataloader.dataset.pipeline
+    backbone = model.backbone
+    assert (clip.clip_len, clip.size) == (backbone.num_frames, backbone.img_size)
+    assert clip.stride == {'sta_vit_k400': 4, 'sta_swin_k400': 2}.get(name)
+    assert (clip.flip_ratio, config.train_dataloader.drop_last) == (0.5, False)
+
+
+def test_views_that_show_a_corner_of_large_frames_are_named(tmp_path, capsys) -> None:
+    (tmp_path / 'mine' / 'run').mkdir(parents=True)
+    write_movie(tmp_path / 'mine' / 'run' / 'a.mp4', width=320, height=240)
+    assert prepare('mine', config=ROOT / 'configs/sta_vit_motions.py') == 0
+    assert '96 x 96 pixels of frames as they are, of 320 x 240' in capsys.readouterr().out
+    assert prepare('mine', config=ROOT / 'configs/sta_vit_small.py', out='o') == 0
+    assert 'as they are' not in capsys.readouterr().out
+
+
+def test_left_and_right_are_not_mirrored(tmp_path, capsys) -> None:
+    write_videos(tmp_path / 'mine', *(f'turn_{c}/{i}.mp4' for c in ('Left', 'up') for i in '12'))
+    assert prepare('mine') == 0
+    assert load_config('out/train_config.py').train_dataloader.dataset.pipeline[0].flip_ratio == 0
+    assert 'clips are not mirrored' in capsys.readouterr().out
+
+
+def test_files_of_an_earlier_run_do_not_stay(tmp_path) -> None:
+    write_videos(tmp_path / 'mine', 'run/a.mp4', 'run/b.mp4')
+    assert prepare('mine') == 0 and Path('out/train_config.py').exists()
+    assert prepare('mine', '--force', '--val-share', '1') == 0
+    left = {path.name for path in Path('out').iterdir()}
+    assert left.isdisjoint({'train_config.py', 'train_list_videos.txt', 'val_list_videos.txt'})
+    assert dataset().ann_file.endswith('/out/list_videos.txt')
+
+
+def test_from_folders_to_a_trained_model(tmp_path: Path, tiny: Tiny, capsys) -> None:
+    """What the tool says to type next trains, from an encoder, and evaluates what was trained."""
+    for label in range(2):
+        write_videos(tmp_path / 'mine' / f'class {label}', *(f'{i}.mp4' for i in range(5)))
+    more = ('--pretrained', tiny.checkpoint, '--split', 'ordered')
+    assert prepare('mine', *more, config=tiny.one_view) == 0
+    train, test = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
+    shorter = 'train_cfg.max_epochs=3 train_dataloader.num_workers=0'.split()
+    shorter += ['train_dataloader.persistent_workers=False']
+    assert run_tool('train', train[3], '--cfg-options', *shorter) == 0
+    assert 'begin anew: cls_head' in capsys.readouterr().out
+    trained = test[4].replace('epoch_100', 'epoch_3')
+    assert run_tool('test', test[3], trained, '--work-dir', 'results') == 0
+    scores = np.load('results/scores.npz')
+    assert scores['labels'].tolist() == [0, 1] and scores['scores'].shape[2] == 2
+    assert [Path(name).name for name in scores['names']] == ['4.mp4', '4.mp4']
 
 
 def test_files_that_are_left_out_are_named(tmp_path, capsys) -> None:
@@ -232,7 +387,8 @@ def test_a_csv_that_is_no_text(refused: Refused, tmp_path: Path, content: bytes)
         ((), (), ('0 folders and no videos', 'a folder for every class')),
         (('a.mp4',), (), ('0 folders and 1 video outside', 'a folder for every class')),
         (('run/a.txt.mp4', 'sit/'), (), ('mine/sit holds no video', '--classes')),
-        (('train/run/a.mp4', 'val/run/b.mp4'), (), ('splits', 'mine/train')),
+        (('train/run/a.mp4', 'val/run/b.mp4', 'sit/c.mp4'), (), ('are splits, but sit is not',)),
+        (('train/a.mp4', 'val/b.mp4'), (), ('in each of them',)),
         (('run/a.mp4',), ('--map', 'ssv2'), ("'run'", '174')),
         (('run/a.mp4',), ('--videos', 'mine'), ('--videos goes with a csv',)),
         (('run/a.mp4', 'run/b\nc.mp4'), (), ("'run/b\\nc.mp4'", 'rename it')),
@@ -283,7 +439,7 @@ def test_from_folders_to_an_accuracy(tmp_path: Path, tiny: Tiny, capsys) -> None
     for label, name in enumerate(names):
         write_videos(tmp_path / 'mine' / name, 'first.mp4', f'no {label}.mp4')
     (tmp_path / 'mine' / names[2] / 'first.mp4').write_bytes(b'')
-    assert prepare('mine', config=tiny.one_view) == 0
+    assert prepare('mine', '--val-share', '1', config=tiny.one_view) == 0
     command = capsys.readouterr().out.splitlines()[-1].split()
     assert command[:3] == ['next:', 'python', 'tools/test.py'] and command[-1] == 'CHECKPOINT'
     assert run_tool('test', command[3], tiny.checkpoint, '--work-dir', 'results') == 0

@@ -111,3 +111,28 @@ def test_an_option_that_cannot_be(
     refused: Refused, tiny: Tiny, option: str, said: tuple[str, ...]
 ) -> None:
     refused('train', tiny.training, '--cfg-options', option, said=said)
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('train_dataloader = dict(dataset=dict(num_classes=9))', ('dataset has num_classes=9',)),
+        (
+            "blending = dict(type='MixupBlending', num_classes=400)\n"
+            'model = dict(data_preprocessor=dict(blending=blending))',
+            ('MixupBlending of blending has num_classes=400', 'list.txt'),
+        ),
+        (
+            "both = (('Mixup', 7), ('Cutmix', 2))\n"
+            "mixing = [dict(type=f'{kind}Blending', num_classes=n) for kind, n in both]\n"
+            "blending = dict(type='RandomBatchAugment', augments=mixing)\n"
+            'model = dict(data_preprocessor=dict(blending=blending))',
+            ('CutmixBlending of blending has num_classes=2',),
+        ),
+    ],
+)
+def test_classes_that_are_not_counted_alike(
+    refused: Refused, tiny: Tiny, child: Callable[..., Path], text: str, said: tuple[str, ...]
+) -> None:
+    refused('train', child(text, tiny.training), said=(*said, 'model.cls_head 7: set both'))
+    assert not Path('work_dirs').exists()

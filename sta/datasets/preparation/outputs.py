@@ -34,6 +34,10 @@ class Outputs:
         """'path label' lines, see :func:`sta.datasets.annotations.read_annotations`."""
         return self.folder / f'{self.prefix}list_videos.txt'
 
+    def part_file(self, part: str) -> Path:
+        """The list of one part of the videos, e.g. 'train'."""
+        return self.folder / f'{self.prefix}{part}_list_videos.txt'
+
     @property
     def excluded_file(self) -> Path:
         """Csv: path, label, reason."""
@@ -80,6 +84,10 @@ class Outputs:
             DataError: a path cannot stand in a list; names it.
         """
         write_whole(self.list_file, list_text(videos))
+
+    def write_part(self, part: str, videos: Sequence[Annotation]) -> None:
+        """Write 'path label' lines of one part of the videos."""
+        write_whole(self.part_file(part), _lines(videos))
 
     def write_excluded(self, videos: Iterable[Excluded]) -> None:
         """Write the csv of what is not in the list."""

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from ..annotations import Annotation, check_class_folders, legible, parse_annotations
 from ..errors import DataError
 from .class_lookup import ClassLookup
 from .folder_index import SHOWN_SUFFIXES, FolderIndex, is_video
 from .listed import at_paths, is_list
+from .splitting import NAMES
 from .tables import Row, read_table
 from .wanted import Annotations, Wanted, count, repeated, without_repeats
 
 PATH_COLUMNS = ('path', 'video', 'video_path', 'file', 'filename')
 LABEL_COLUMNS = ('label', 'class', 'class_name', 'category')
-_SPLITS = {'train', 'training', 'val', 'valid', 'validate', 'validation', 'test', 'testing'}
+SPLIT_COLUMNS = ('split', 'subset')
+GROUP_COLUMNS = ('group',)
 # A number beyond it is no label; a class list is made of the numbers otherwise.
 _MOST_CLASSES = 10_000
 
 
 def read_class_folders(index: FolderIndex, classes: ClassLookup | None = None) -> Annotations:
     """Every folder is a class: its videos, at any depth, have the folder's name as their class.
+
+    Where the folders are called train, val and test, the class folders are in these, and the split
+    is given.
 
     Args:
         index: of the folder that holds the class folders.
@@ -31,10 +36,18 @@ def read_class_folders(index: FolderIndex, classes: ClassLookup | None = None) -
     Raises:
         DataError: no class folders, one without a video that would leave a gap, unknown names.
     """
-    by_class: dict[str, list[str]] = {name: [] for name in _subfolders(index)}
+    splits = _split_folders(index)
+    roots = list(splits) or [os.curdir]
+    by_class: dict[str, list[str]] = {}
+    for root in roots:
+        for name in _subfolders(index.folder / root):
+            by_class.setdefault(name, [])
+    by_class = {name: by_class[name] for name in sorted(by_class)}
+    depth = 1 if splits else 0
     for path in index.paths:
-        if len(PurePath(path).parts) > 1:
-            by_class[PurePath(path).parts[0]].append(path)
+        parts = PurePath(path).parts
+        if len(parts) > depth + 1 and (not splits or parts[0] in splits):
+            by_class[parts[depth]].append(path)
     _check_folders(by_class, index, known=classes is not None)
     empty = [name for name, paths in by_class.items() if not paths]
     classes = classes or ClassLookup(_class_names(by_class, index), 'the folders')
@@ -42,7 +55,9 @@ def read_class_folders(index: FolderIndex, classes: ClassLookup | None = None) -
     found = classes.labels(map(legible, filled), f'folders of {index.folder}')
     labels = dict(zip(filled, found, strict=True))
     wanted = tuple(
-        Wanted(path, label, (), path) for name, label in labels.items() for path in by_class[name]
+        Wanted(path, label, (), path, splits.get(PurePath(path).parts[0], ''))
+        for name, label in labels.items()
+        for path in by_class[name]
     )
     notes = [f'{count(len(empty), "folder")} without videos, e.g. {empty[0]}'] if empty else []
     return Annotations(str(index.folder), classes.names, wanted, (), tuple(notes))
@@ -61,15 +76,20 @@ def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = N
     """
     if is_list(path):
         pairs = parse_annotations(path, num_classes=len(classes.names) if classes else None)
-        places = [str(path)] * len(pairs)
+        rows = [Row(0, (name, str(label), '', '')) for name, label in pairs]
+        places = [str(path)] * len(rows)
     else:
-        rows = _path_and_label(read_table(path), path)
-        pairs = [row.cells for row in rows]
+        rows = _four_cells(read_table(path), path)
         places = [f'{path}, line {row.line}' for row in rows]
-    names, labels = _labels([str(label) for _, label in pairs], places, classes, str(path))
-    lines = [Annotation(name, label) for (name, _), label in zip(pairs, labels)]
+    names, labels = _labels([row.cells[1] for row in rows], places, classes, str(path))
+    lines = [Annotation(row.cells[0], label) for row, label in zip(rows, labels)]
+    splits = _splits([row.cells[2] for row in rows], places)
     # Files of one's own are where the csv says; a namesake elsewhere is another video.
-    videos = [video._replace(stems=()) for video in at_paths(lines)]
+    videos = [
+        video._replace(stems=(), split=split, group=row.cells[3])
+        for video, split, row in zip(at_paths(lines), splits, rows)
+    ]
+    _refuse_two_splits(videos, places)
     wanted, excluded, num_repeats = without_repeats(videos)
     # Names that are numbers made of labels say nothing of folders.
     known = classes or ClassLookup(names, 'the csv')
@@ -91,22 +111,70 @@ def _class_names(folders: Iterable[str], index: FolderIndex) -> tuple[str, ...]:
     return tuple(first)
 
 
-def _subfolders(index: FolderIndex) -> list[str]:
-    with os.scandir(index.folder) as entries:
+def split_and_groups(
+    annotations: Annotations, index: FolderIndex
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What the annotations say of the videos that are found: their splits and groups, by path."""
+    splits, groups = {}, {}
+    for video in annotations.wanted:
+        files = index.candidates(video, annotations.class_names[video.label])
+        if files and video.split:
+            splits.setdefault(files[0], video.split)
+        if files and video.group:
+            groups.setdefault(files[0], video.group)
+    return splits, groups
+
+
+def _split_folders(index: FolderIndex) -> dict[str, str]:
+    """Names of folders that are splits, and which; {} where the folders are classes.
+
+    Raises:
+        DataError: there are a training and a validation folder, and others that are no splits.
+    """
+    filled = sorted({PurePath(path).parts[0] for path in index.paths if os.sep in path})
+    known = {name: NAMES[name.lower()] for name in filled if name.lower() in NAMES}
+    others = [name for name in filled if name not in known]
+    if others and len(set(known.values())) > 1:
+        raise DataError(
+            f'{", ".join(known)} of {index.folder} are splits, but {others[0]} is not: give a '
+            f'folder of class folders, or one of train, val and test with class folders in each'
+        )
+    return {} if others else known
+
+
+def _splits(texts: Sequence[str], places: Sequence[str]) -> list[str]:
+    """'train', 'val' or 'test' of every line; all '' where there is no such column."""
+    if not any(texts):
+        return ['' for _ in texts]
+    for text, place in zip(texts, places):
+        if text.lower() not in NAMES:
+            raise DataError(f'{place}: split {text!r} is none of {", ".join(NAMES)}')
+    return [NAMES[text.lower()] for text in texts]
+
+
+def _refuse_two_splits(videos: Sequence[Wanted], places: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for video, place in zip(videos, places):
+        if first.setdefault(video.name, video.split) != video.split:
+            raise DataError(
+                f'{place}: {video.name} is of the split {video.split} here and of '
+                f'{first[video.name]} above: a video that is trained on cannot be evaluated'
+            )
+
+
+def _subfolders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith('.'))
 
 
 def _check_folders(by_class: dict[str, list[str]], index: FolderIndex, *, known: bool) -> None:
     if not any(by_class.values()):
         found = count(len(index.paths), 'video') if index.paths else 'no videos'
+        inside = ' (in train, val and test: in each of them)' if _split_folders(index) else ''
         raise DataError(
             f'{index.folder} holds {count(len(by_class), "folder")} and {found} outside of them: '
-            f'expected a folder for every class, with videos ({SHOWN_SUFFIXES}) in it{_more(index)}'
-        )
-    if {name.lower() for name in by_class} <= _SPLITS:
-        raise DataError(
-            f'the folders of {index.folder} are splits, not classes: give '
-            f'{index.folder / next(iter(by_class))}'
+            f'expected a folder for every class{inside}, with videos ({SHOWN_SUFFIXES}) in it'
+            f'{_more(index)}'
         )
     empty = [name for name, paths in by_class.items() if not paths]
     if empty and not known:
@@ -121,31 +189,31 @@ def _more(index: FolderIndex) -> str:
     return f'; {said}' if said else ''
 
 
-def _path_and_label(rows: list[Row], source: str | os.PathLike) -> list[Row]:
-    """Rows of two cells, path and label."""
+def _four_cells(rows: list[Row], source: str | os.PathLike) -> list[Row]:
+    """Rows of four cells: path, label, split and group; '' for the last two where not given."""
     header = [cell.lower() for cell in rows[0].cells]
     places = [
         next((i for i, name in enumerate(header) if name in names), None)
-        for names in (PATH_COLUMNS, LABEL_COLUMNS)
+        for names in (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS, GROUP_COLUMNS)
     ]
-    if None in places:
+    if None in places[:2]:
         if len(header) != 2 or not is_video(rows[0].cells[0]):
             raise DataError(
                 f"{source}: expected two columns, path and label, or a first line 'path,label', "
                 f'got {",".join(rows[0].cells)[:100]!r}'
             )
-        places, rows = [0, 1], [rows[0], *rows[1:]]
+        places = [0, 1, None, None]
     else:
         rows = rows[1:]
     if not rows:
         raise DataError(f'{source} names no video')
     for row in rows:
-        if len(row.cells) != len(header) or not all(row.cells[place] for place in places):
+        if len(row.cells) != len(header) or not all(row.cells[place] for place in places[:2]):
             raise DataError(
                 f'{source}, line {row.line}: expected a path and a label, got '
                 f'{",".join(row.cells)[:100]!r}'
             )
-    return [Row(row.line, tuple(row.cells[place] for place in places)) for row in rows]
+    return [Row(row.line, tuple('' if i is None else row.cells[i] for i in places)) for row in rows]
 
 
 def _labels(

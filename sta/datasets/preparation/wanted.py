@@ -16,12 +16,16 @@ class Wanted(NamedTuple):
         label: its class.
         stems: names without suffix that its file may have, the best first.
         path: where the annotations say it is; '' where they do not.
+        split: 'train', 'val' or 'test' where the annotations say so, else ''.
+        group: what it must not be parted from when videos are divided; '' where nothing is said.
     """
 
     name: str
     label: int
     stems: tuple[str, ...] = ()
     path: str = ''
+    split: str = ''
+    group: str = ''
 
 
 class Excluded(NamedTuple):

@@ -1,0 +1,21 @@
+# Fine-tuning on a small set: AdamW, two epochs of warm-up, cosine to the last epoch. The learning rate is for the
+# batches of 8 videos that tools/prepare_custom.py writes: change both together.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=5)
+val_cfg = dict(type='SoundVideosValLoop')
+val_evaluator = dict(type='AccMetric', metric_list=('top_k_accuracy', 'mean_class_accuracy'))
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0),
+)
+# Both end with the training, however many epochs it has.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        begin=2,
+        eta_min_ratio=0.01,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
