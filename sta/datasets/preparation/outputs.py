@@ -87,7 +87,7 @@ class Outputs:
 
     def write_part(self, part: str, videos: Sequence[Annotation]) -> None:
         """Write 'path label' lines of one part of the videos."""
-        write_whole(self.part_file(part), _lines(videos))
+        write_whole(self.part_file(part), list_text(videos))
 
     def write_excluded(self, videos: Iterable[Excluded]) -> None:
         """Write the csv of what is not in the list."""
