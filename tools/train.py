@@ -16,7 +16,7 @@ from sta.checkpoints import export_weights
 from sta.engine import LAUNCHERS, start_processes
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
-from sta.engine.training import build_train_runner, resume_training
+from sta.engine.training import build_train_runner, resume_training, run_training
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume_training(config, None if arguments.resume == 'auto' else arguments.resume)
     runner = build_train_runner(config)
-    runner.train()
+    run_training(runner)
     if arguments.export and runner.rank == 0:
         print(export_weights(getattr(runner.model, 'module', runner.model), arguments.export))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sys
 from collections.abc import Callable
+
+import torch.distributed as dist
 
 from sta.analysis import BudgetError
 from sta.checkpoints import CheckpointError
 from sta.compat import HostError
-from sta.datasets.errors import DataError
+from sta.datasets.errors import DataError, DeadProcessError
+from sta.datasets.guard import how_it_ended
 from sta.evaluation import StoreError
 from sta.pruning import ScheduleError
 from sta.registry import PrunerError
@@ -49,13 +54,16 @@ def run_command(command: Callable[[], int | None]) -> int:
         return 2
     except OSError as error:  # a folder that is a file, no permission, a full disk
         where = f': {error.filename}' if error.filename else ''
-        print(f'error: {error.strerror or error}{where}', file=sys.stderr)
+        print(f'error: {error.strerror or one_line(error)}{where}', file=sys.stderr)
         return 2
     except RuntimeError as error:
-        if not str(error).startswith('DataLoader worker'):
+        died = how_a_worker_died(error)
+        if died is not None:
+            died += '; run the same command again with a smaller num_workers or more memory'
+        died = died or how_another_process_died(error)
+        if died is None:
             raise
-        # Its own decoding process would have been survived; most often it is memory.
-        print(f'error: {one_line(error)}; is memory short? (num_workers)', file=sys.stderr)
+        print(f'error: {died}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -69,3 +77,34 @@ def one_line(error: BaseException) -> str:
         # torch repeats the worker's traceback as the message; what was said stands last.
         return lines[-1].partition(': ')[2] or lines[-1]
     return ' '.join(line.strip() for line in lines)
+
+
+def how_a_worker_died(error: BaseException) -> str | None:
+    """What torch says of a data loading worker, or a worker of its decoding process; else None."""
+    if isinstance(error, DeadProcessError):
+        return one_line(error)
+    if not str(error).startswith('DataLoader worker'):
+        return None
+    said, cause = [], error
+    while cause is not None:  # the first one knows most
+        said.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    killed = re.search(r'killed by signal: ([^.]*)', ' '.join(said))
+    ended = re.search(r'exit code (\d+)', ' '.join(said))
+    numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
+    if killed and killed[1].strip() in numbers:
+        code = -numbers[killed[1].strip()]
+    else:
+        code = int(ended[1]) if ended else None
+    return f'a data loading worker died: it {how_it_ended(code)}'
+
+
+def how_another_process_died(error: RuntimeError) -> str | None:
+    """What gloo or nccl say where another process of the run is gone; None for other errors."""
+    kinds = tuple(
+        getattr(dist, name) for name in ('DistError', 'DistBackendError') if hasattr(dist, name)
+    )
+    if not isinstance(error, kinds) and 'gloo' not in str(error):
+        return None
+    reason = re.sub(r'^\[[^]]*\] *', '', one_line(error)).partition('. ')[0]
+    return f'another process of this run is gone, its own line says why ({reason[:160]})'

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from sta.analysis.fidelity import Observed, observe
 from sta.datasets.errors import DataError
 
-from .batches import load_batches, plan_batches
+from .batches import living_workers, load_batches, plan_batches
 from .progress import EvaluationProgress
 
 
@@ -48,8 +48,10 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     model, loader = runner.model.eval(), loop.dataloader
     batches = plan_batches(len(loader.dataset), loader.batch_size, ())
     parts, labels, num_broken = [], [], 0
-    with EvaluationProgress(num_videos=len(loader.dataset), shown=True) as progress:
-        for places, batch in zip(batches, load_batches(loader, batches), strict=True):
+    loaded = load_batches(loader, batches)
+    progress = EvaluationProgress(num_videos=len(loader.dataset), shown=True)
+    with living_workers(), progress:
+        for places, batch in zip(batches, loaded, strict=True):
             num_broken += len(batch.broken)
             progress.advance(len(places), 0.0)
             if batch.data is None:

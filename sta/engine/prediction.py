@@ -17,7 +17,7 @@ from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.pruning import Variant
 
-from .batches import load_batches
+from .batches import living_workers, load_batches
 from .scoring import Scorer
 from .session import explained
 
@@ -78,18 +78,18 @@ def predict(
         max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
     )
     loader = files_loader(config, files)
-    for number, batch in enumerate(
-        load_batches(loader, [range(i, i + 1) for i in range(len(files))])
-    ):
-        if batch.data is None:
-            yield batch.broken[0]
-            continue
-        with torch.no_grad():
-            inputs = model.data_preprocessor(batch.data, training=False)['inputs']
-        if number == 0:
-            scorer.count(tuple(inputs.shape[2:]))
-        scored = scorer.score(inputs)
-        yield Prediction(os.fspath(files[number]), scored.scores[0].numpy())
+    batches = load_batches(loader, [range(i, i + 1) for i in range(len(files))])
+    with living_workers():
+        for number, batch in enumerate(batches):
+            if batch.data is None:
+                yield batch.broken[0]
+                continue
+            with torch.no_grad():
+                inputs = model.data_preprocessor(batch.data, training=False)['inputs']
+            if number == 0:
+                scorer.count(tuple(inputs.shape[2:]))
+            scored = scorer.score(inputs)
+            yield Prediction(os.fspath(files[number]), scored.scores[0].numpy())
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

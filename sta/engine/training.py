@@ -17,7 +17,9 @@ from torch import nn
 
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.repeated_augmentation import COLLATE
+from sta.datasets.transport import through_memory
 
+from .batches import living_workers
 from .config import ConfigError
 from .session import build_model, check_labels, check_videos, explained, say
 
@@ -64,6 +66,7 @@ def build_train_runner(config: Config) -> Runner:
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     with explained(f'config {config.filename} cannot be trained'):
         runner = Runner.from_cfg(config)
+        runner.register_hook(_BatchesThroughMemory())
         if start is not None:
             runner.register_hook(_StartFrom(start))
         runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
@@ -90,6 +93,25 @@ class _StartFrom(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self.load(getattr(runner.model, 'module', runner.model))
+
+
+class _BatchesThroughMemory(Hook):
+    """mmengine builds the data loaders itself, when training starts."""
+
+    def before_train(self, runner: Runner) -> None:
+        through_memory(runner.train_dataloader)
+        if runner.val_loop is not None:
+            through_memory(runner.val_dataloader)
+
+
+def run_training(runner: Runner) -> None:
+    """Train as the runner says.
+
+    Raises:
+        DataError: a data loading worker died.
+    """
+    with living_workers('train_dataloader'):
+        runner.train()
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

@@ -21,7 +21,7 @@ from sta.evaluation import (
     assemble,
 )
 
-from .batches import Batch, load_batches, plan_batches
+from .batches import Batch, living_workers, load_batches, plan_batches
 from .progress import EvaluationProgress
 from .run_folder import RunFolder
 from .scoring import PRECISIONS, Scorer
@@ -109,10 +109,13 @@ class VariantTestLoop(BaseLoop):
         before = self._stored()
         batches = self._own_batches(before)
         shown = not dist.is_initialized() or dist.get_rank() == 0
-        with EvaluationProgress(
+        # The workers are forked first: a thread that draws must not be there then.
+        loaded = zip(batches, _timed(load_batches(self.dataloader, batches)), strict=True)
+        progress = EvaluationProgress(
             num_videos=sum(map(len, batches)), shown=shown and bool(batches)
-        ) as progress:
-            local = self._score_batches(scorer, batches, progress)
+        )
+        with living_workers(), progress:
+            local = self._score_batches(scorer, loaded, progress)
             wall_s, wait_share = progress.elapsed_s, progress.wait_share
         merged = _gather(local)
         if self.store is not None:
@@ -140,11 +143,13 @@ class VariantTestLoop(BaseLoop):
         return batches[dist.get_rank() :: dist.get_world_size()]
 
     def _score_batches(
-        self, scorer: Scorer, batches: Sequence[range], progress: EvaluationProgress
+        self,
+        scorer: Scorer,
+        loaded: Iterable[tuple[range, tuple[Batch, float]]],
+        progress: EvaluationProgress,
     ) -> LocalPart:
         parts = [LocalPart({}, np.zeros(len(self.variants)))]
-        loaded = _timed(load_batches(self.dataloader, batches))
-        for places, (batch, wait_s) in zip(batches, loaded, strict=True):
+        for places, (batch, wait_s) in loaded:
             found = self._score_batch(scorer, batch, first=len(parts) == 1)
             if self.store is not None:
                 self.store.add(
