@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -17,6 +18,7 @@ from .transport import pack, unpack
 # What torch's data loading workers install handlers for; in a guard they shall simply end it.
 _FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM)
 _CRASHES = (*_FATAL[:3], signal.SIGABRT, signal.SIGILL)
+KILLED = 'was killed (is memory short?)'
 # Of processes in a row: two decoders on each of three videos.
 _MOST_DEATHS = 6
 
@@ -98,6 +100,8 @@ class Guard:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the closed channel ends us
             faulthandler.disable()  # a crash is told in one line, by the parent
+            # A bar's thread, which is gone after the fork, may hold the lock of its stream.
+            sys.stderr = getattr(sys.stderr, 'rich_proxied_file', sys.stderr)
             _one_thread_each()
             while True:
                 arguments = channel.recv()
@@ -142,7 +146,7 @@ def how_it_ended(code: int | None) -> str:
     if code >= 0:
         return f'ended with status {code}'
     if -code == signal.SIGKILL:
-        return 'was killed (is memory short?)'
+        return KILLED
     try:
         name = signal.Signals(-code).name
     except ValueError:  # real-time signals have no names

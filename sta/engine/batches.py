@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -89,13 +90,16 @@ def load_batches(like: DataLoader, batches: Sequence[range]) -> Iterator[Batch]:
 
 
 @contextmanager
-def living_workers(part: str = 'test_dataloader') -> Iterator[None]:
+def living_workers(
+    part: str = 'test_dataloader', *, again: str = 'run the same command again'
+) -> Iterator[None]:
     """Say in one line that a data loading worker died, how, and what helps; around a loop.
 
     torch raises it wherever the loop happens to be.
 
     Args:
         part: of the config that describes the data loader.
+        again: what to do, but for the settings that help.
 
     Raises:
         DataError: one died, or its decoding process again and again.
@@ -106,13 +110,20 @@ def living_workers(part: str = 'test_dataloader') -> Iterator[None]:
         died = how_a_worker_died(error)
         if died is None:
             raise
-        raise DataError(
-            f'{died}; run the same command again with {_fewer(part)} or more memory'
-        ) from None
+        raise DataError(f'{died}; {again} with {_fewer(part)}') from None
 
 
 def _fewer(part: str) -> str:
-    return (
-        f'fewer workers (--cfg-options {part}.num_workers=N; 0: none beside the main process) or '
-        f'smaller batches'
-    )
+    return f'fewer workers (--cfg-options {part}.num_workers=N, 0 for none) or more memory'
+
+
+def timed(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    """Pair every batch with the seconds it was waited for."""
+    iterator = iter(batches)
+    while True:
+        start = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - start

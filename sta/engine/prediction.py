@@ -17,7 +17,8 @@ from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.pruning import Variant
 
-from .batches import living_workers, load_batches
+from .batches import Batch, living_workers, load_batches, timed
+from .progress import EvaluationProgress
 from .scoring import Scorer
 from .session import explained
 
@@ -78,18 +79,27 @@ def predict(
         max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
     )
     loader = files_loader(config, files)
-    batches = load_batches(loader, [range(i, i + 1) for i in range(len(files))])
-    with living_workers():
-        for number, batch in enumerate(batches):
-            if batch.data is None:
-                yield batch.broken[0]
-                continue
-            with torch.no_grad():
-                inputs = model.data_preprocessor(batch.data, training=False)['inputs']
-            if number == 0:
-                scorer.count(tuple(inputs.shape[2:]))
-            scored = scorer.score(inputs)
-            yield Prediction(os.fspath(files[number]), scored.scores[0].numpy())
+    batches = timed(load_batches(loader, [range(i, i + 1) for i in range(len(files))]))
+    progress = EvaluationProgress(
+        num_videos=len(files), verb=('predicting', 'predicted'), line_at_end=False
+    )
+    scorer.on_views = progress.count_views
+    with living_workers(), progress:
+        for number, (batch, wait_s) in enumerate(batches):
+            found = _scored(os.fspath(files[number]), batch, scorer, first=number == 0)
+            progress.advance(1, wait_s)
+            with progress.hidden():
+                yield found
+
+
+def _scored(name: str, batch: Batch, scorer: Scorer, *, first: bool) -> Prediction | BrokenVideo:
+    if batch.data is None:
+        return batch.broken[0]
+    with torch.no_grad():
+        inputs = scorer.model.data_preprocessor(batch.data, training=False)['inputs']
+    if first:
+        scorer.count(tuple(inputs.shape[2:]))
+    return Prediction(name, scorer.score(inputs).scores[0].numpy())
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

@@ -110,7 +110,8 @@ def run_training(runner: Runner) -> None:
     Raises:
         DataError: a data loading worker died.
     """
-    with living_workers('train_dataloader'):
+    again = 'checkpoints are kept: run the same command again, with --resume and'
+    with living_workers('train_dataloader', again=again):
         runner.train()
 
 
