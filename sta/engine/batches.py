@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from sta.datasets.errors import DataError, DeadProcessError
+from sta.datasets.errors import DataError
 from sta.datasets.transport import through_memory
 from sta.datasets.video_list import BrokenVideo
 
@@ -106,7 +106,7 @@ def living_workers(
     """
     try:
         yield
-    except (RuntimeError, DeadProcessError) as error:
+    except Exception as error:  # whatever was made of it where it was raised
         died = how_a_worker_died(error)
         if died is None:
             raise

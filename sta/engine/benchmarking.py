@@ -81,6 +81,7 @@ def pruning_shares(
     }
 
 
+@living_workers()
 def time_end_to_end(
     config: Config,
     model: nn.Module,

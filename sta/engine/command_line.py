@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 
 import torch.distributed as dist
@@ -47,6 +48,8 @@ def run_command(command: Callable[[], int | None]) -> int:
     Returns:
         Exit status: 0, 2 after a user's mistake, 130 when interrupted.
     """
+    # Of every data loader that is built; how many workers there are is said by the config.
+    warnings.filterwarnings('ignore', message='This DataLoader will create')
     try:
         return command() or 0
     except USER_ERRORS as error:
@@ -80,15 +83,23 @@ def one_line(error: BaseException) -> str:
 
 
 def how_a_worker_died(error: BaseException) -> str | None:
-    """What torch says of a data loading worker, or a worker of its decoding process; else None."""
-    if isinstance(error, DeadProcessError):
-        return one_line(error)
-    if not str(error).startswith('DataLoader worker'):
-        return None
-    said, cause = [], error
-    while cause is not None:  # the first one knows most
-        said.append(str(cause))
+    """What an error says of a data loading worker or of its decoding process; else None.
+
+    Args:
+        error: of whatever was going on when torch's signal handler raised, or one that was made of
+            it on the way.
+    """
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    for one in chain:
+        if isinstance(one, DeadProcessError):
+            return one_line(one)
+    said = [str(one) for one in chain if str(one).startswith('DataLoader worker')]
+    if not said:
+        return None
     killed = re.search(r'killed by signal: ([^.]*)', ' '.join(said))
     ended = re.search(r'exit code (\d+)', ' '.join(said))
     numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
