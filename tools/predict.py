@@ -20,7 +20,7 @@ from sta.engine import chosen_variants
 from sta.engine.command_line import run_command
 from sta.engine.config import ConfigError, load_config
 from sta.engine.prediction import find_videos, predict
-from sta.engine.session import build_model
+from sta.engine.session import build_model, say_what_takes_long
 from sta.report import print_table
 from sta.report.atomic import write_text
 from sta.report.classes import numbered_names
@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     model = build_model(config)
     names = names_of_classes(config, model.cls_head.num_classes, arguments.classes)
+    say_what_takes_long(arguments.checkpoint)
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     guesses: list[Guess] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -94,6 +95,7 @@ def _serve(channel: Connection, work: Callable[[Any], Any], others: list[Connect
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    faulthandler.disable()  # and so is a crash
     try:
         while job := channel.recv():
             try:

@@ -21,7 +21,7 @@ from sta.datasets.transport import through_memory
 
 from .batches import living_workers
 from .config import ConfigError
-from .session import build_model, check_labels, check_videos, explained, say
+from .session import build_model, check_labels, check_videos, explained, say, say_what_takes_long
 
 
 def build_train_runner(config: Config) -> Runner:
@@ -60,6 +60,7 @@ def build_train_runner(config: Config) -> Runner:
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     start = _start_of(config)
     if start is not None:
+        say_what_takes_long(config.get('load_from') or config.pretrained)
         # mmengine knows one naming, and passes over weights that do not fit with a warning.
         say(start(model))
         config.load_from = None
