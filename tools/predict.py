@@ -58,7 +58,7 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
     from sta.engine.prediction import files_dataset, find_videos, predict
-    from sta.engine.session import build_model, check_variants
+    from sta.engine.session import build_model, check_variants, say_what_takes_long
     from sta.report import print_table
     from sta.report.classes import numbered_names
     from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = names_of_classes(config, model.cls_head.num_classes, arguments.classes)
     files_dataset(config, files)
     check_variants(model, variants)
+    say_what_takes_long(arguments.checkpoint)
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     guesses: list[Guess] = []

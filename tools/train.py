@@ -49,7 +49,7 @@ with hosts_needed():
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, home_of, load_config
-    from sta.engine.training import build_train_runner, resume_training
+    from sta.engine.training import build_train_runner, resume_training, run_training
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
     runner = build_train_runner(config)
     logging.raiseExceptions = False  # a log that a full disk does not take would be a traceback
     with naming(Path(config.work_dir)):
-        runner.train()
+        run_training(runner)
     if arguments.export and runner.rank == 0:
         print(export_weights(getattr(runner.model, 'module', runner.model), arguments.export))
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import faulthandler
-import mmap
 import os
-import pickle
 import signal
-import tempfile
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
+
+from .errors import DeadProcessError
+from .transport import pack, unpack
 
 # What torch's data loading workers install handlers for; in a guard they shall simply end it.
 _FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM)
+_CRASHES = (*_FATAL[:3], signal.SIGABRT, signal.SIGILL)
+KILLED = 'was killed (is memory short?)'
+# Of processes in a row: two decoders on each of three videos.
+_MOST_DEATHS = 6
 
 
 class GuardError(RuntimeError):
@@ -31,7 +36,7 @@ class Guard:
 
     Args:
         work: called with the arguments of ``__call__``; what it returns is pickled, fastest where
-            large parts are numpy arrays. It must handle its exceptions: they end the process.
+            large parts are arrays or tensors. It must handle its exceptions: they end the process.
         time_limit_s: seconds a call may take.
         calls_per_process: after so many the process is replaced, so that leaks of libraries stay
             bounded.
@@ -45,7 +50,7 @@ class Guard:
         self.work = work
         self.time_limit_s = time_limit_s
         self.calls_per_process = calls_per_process
-        self._owner = self._pid = self._calls = 0
+        self._owner = self._pid = self._calls = self._deaths = 0
         self._channel: Connection | None = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -53,6 +58,8 @@ class Guard:
 
         Raises:
             GuardError: the process did not live to answer.
+            DeadProcessError: it was killed or crashed so often in a row, on whatever arguments,
+                that they are not to blame.
         """
         if not hasattr(os, 'fork'):
             return self.work(*arguments)
@@ -63,7 +70,8 @@ class Guard:
             self._channel.send(arguments)
             answer = _receive(self._channel)
         except (EOFError, ConnectionError):
-            raise GuardError(self._end()) from None
+            raise self._death() from None
+        self._deaths = 0
         if self._calls >= self.calls_per_process:
             self._end()
         return answer
@@ -92,6 +100,8 @@ class Guard:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the closed channel ends us
             faulthandler.disable()  # a crash is told in one line, by the parent
+            # A bar's thread, which is gone after the fork, may hold the lock of its stream.
+            sys.stderr = getattr(sys.stderr, 'rich_proxied_file', sys.stderr)
             _one_thread_each()
             while True:
                 arguments = channel.recv()
@@ -105,19 +115,43 @@ class Guard:
             # Never back into the parent's code, whose exit handlers are not ours to run.
             os._exit(1)
 
-    def _end(self) -> str:
-        """Wait for the process, which ends when the channel is closed; say how it ended."""
+    def _death(self) -> Exception:
+        """What to raise of the process that did not answer."""
+        code = self._end()
+        if code == -signal.SIGALRM:
+            return GuardError(f'it was given up after {self.time_limit_s:g} s')
+        self._deaths += 1
+        reason = (
+            f'the {"decoder" if -code in _CRASHES else "decoding process"} {how_it_ended(code)}'
+        )
+        if self._deaths < _MOST_DEATHS:
+            return GuardError(reason)
+        return DeadProcessError(f'{reason}, the last of {self._deaths} in a row')
+
+    def _end(self) -> int:
+        """Wait for the process, which ends when the channel is closed; its exit code."""
         self._channel.close()
         self._channel = None
-        _, status = os.waitpid(self._pid, 0)
-        if not os.WIFSIGNALED(status):
-            return f'the decoding process ended with status {os.waitstatus_to_exitcode(status)}'
-        number = os.WTERMSIG(status)
-        if number == signal.SIGALRM:
-            return f'it was given up after {self.time_limit_s:g} s'
-        if number == signal.SIGKILL:
-            return 'the decoding process was killed (is memory short?)'
-        return f'the decoder crashed ({signal.Signals(number).name})'
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def how_it_ended(code: int | None) -> str:
+    """Words that follow the name of a process.
+
+    Args:
+        code: its exit code; a negative one is the number of a signal; None where nobody knows.
+    """
+    if code is None:
+        return 'died'
+    if code >= 0:
+        return f'ended with status {code}'
+    if -code == signal.SIGKILL:
+        return KILLED
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # real-time signals have no names
+        name = f'signal {-code}'
+    return f'{"crashed" if -code in _CRASHES else "was ended"} ({name})'
 
 
 def _one_thread_each() -> None:
@@ -131,43 +165,19 @@ def _one_thread_each() -> None:
 
 def _send(channel: Connection, answer: Any) -> None:
     """Arrays go through shared memory: a pipe would take as long as decoding does."""
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(answer, protocol=5, buffer_callback=buffers.append)
-    places, total = _layout([buffer.raw().nbytes for buffer in buffers])
-    channel.send((head, places, total))
-    if not total:
-        return
-    with _shared_file() as file:
-        file.truncate(total)
-        with mmap.mmap(file.fileno(), total) as memory:
-            for (start, end), buffer in zip(places, buffers, strict=True):
-                memory[start:end] = buffer.raw()
-        send_handle(channel, file.fileno(), None)
+    parcel = pack(answer)
+    channel.send(parcel)
+    if parcel.memory is not None:
+        send_handle(channel, parcel.memory, None)
+        os.close(parcel.memory)
 
 
 def _receive(channel: Connection) -> Any:
-    head, places, total = channel.recv()
-    if not total:
-        return pickle.loads(head)
-    descriptor = recv_handle(channel)
+    parcel = channel.recv()
+    if parcel.memory is None:
+        return unpack(parcel)
+    memory = recv_handle(channel)
     try:
-        memory = memoryview(mmap.mmap(descriptor, total))
+        return unpack(parcel._replace(memory=memory))
     finally:
-        os.close(descriptor)
-    # The arrays lie in this memory, which goes with the last of them.
-    return pickle.loads(head, buffers=[memory[start:end] for start, end in places])
-
-
-def _layout(sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
-    """Where arrays of these sizes start and end, each at a multiple of 64 bytes, and the whole."""
-    places, total = [], 0
-    for size in sizes:
-        places.append((total, total + size))
-        total += -(-size // 64) * 64
-    return places, total
-
-
-def _shared_file() -> IO[bytes]:
-    if hasattr(os, 'memfd_create'):  # Linux: never on a disk, and not bound by the size of /dev/shm
-        return os.fdopen(os.memfd_create('sta'), 'r+b')
-    return tempfile.TemporaryFile()
+        os.close(memory)

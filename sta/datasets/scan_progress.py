@@ -15,6 +15,20 @@ from rich.progress import (
 )
 
 
+def rate_text(rate: float) -> str:
+    """Videos per second; seconds per video where that is the number of interest."""
+    if rate >= 0.1:
+        return f'{rate:.1f} videos/s'
+    return f'{1 / rate:.0f} s/video' if rate > 0 else 'no video yet'
+
+
+def time_text(seconds: float) -> str:
+    """Seconds up to ten minutes, then minutes, from two hours on hours."""
+    if seconds < 600:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+
+
 class ScanProgress:
     """Counts scanned and broken videos.
 
@@ -37,12 +51,13 @@ class ScanProgress:
                 TextColumn('scanning'),
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn('{task.fields[rate]:.1f} videos/s, {task.fields[broken]} broken'),
+                TextColumn('{task.fields[rate]}, {task.fields[broken]} broken'),
                 TimeRemainingColumn(compact=True),
                 console=self._console,
                 transient=True,
+                redirect_stdout=False,  # else what is printed meanwhile would go to stderr
             )
-            self._task = self._bar.add_task('', total=self.num_videos, rate=0.0, broken=0)
+            self._task = self._bar.add_task('', total=self.num_videos, rate='', broken=0)
         return self
 
     def __exit__(
@@ -68,15 +83,17 @@ class ScanProgress:
             # Started with the first result: its thread must not be there when workers are forked.
             if not self._bar.live.is_started:
                 self._bar.start()
-            self._bar.update(self._task, completed=self.done, rate=rate, broken=self.broken)
+            self._bar.update(
+                self._task, completed=self.done, rate=rate_text(rate), broken=self.broken
+            )
             return
         now = time.perf_counter()
         if now - self._last_line >= self._seconds_between_lines:
             self._last_line = now
             left = (self.num_videos - self.done) / max(rate, 1e-9)
             self._console.print(
-                f'scanned {self.done}/{self.num_videos} videos, {rate:.1f} videos/s, '
-                f'{self.broken} broken, {left:.0f} s left',
+                f'scanned {self.done}/{self.num_videos} videos, {rate_text(rate)}, '
+                f'{self.broken} broken, {time_text(left)} left',
                 highlight=False,
                 soft_wrap=True,
             )

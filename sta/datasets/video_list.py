@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
@@ -102,7 +101,7 @@ class VideoListDataset(VideoDataset):
                 f'num_classes is {num_classes}, but the class list {classes} has '
                 f'{len(self.class_names)} names'
             )
-        self._guard = Guard(self._load_as_arrays, time_limit_s=time_limit_s)
+        self._guard = Guard(self._load, time_limit_s=time_limit_s)
         super().__init__(
             ann_file,
             pipeline=pipeline,
@@ -177,15 +176,8 @@ class VideoListDataset(VideoDataset):
             except GuardError as error:
                 loaded = broken._replace(reason=str(error))
             if not isinstance(loaded, BrokenVideo):
-                return {**loaded, 'inputs': torch.from_numpy(loaded['inputs'])}
+                break
         return loaded
-
-    def _load_as_arrays(self, index: int, decoder: str) -> dict | BrokenVideo:
-        loaded = self._load(index, decoder)
-        if isinstance(loaded, BrokenVideo):
-            return loaded
-        # pickle passes arrays on without a copy, tensors with three.
-        return {**loaded, 'inputs': loaded['inputs'].numpy()}
 
     def load_in_place(self, index: int) -> dict | list[dict] | BrokenVideo:
         """One video without a guard, in this process, whose random numbers augmentation draws."""

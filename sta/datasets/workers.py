@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, DeadProcessError
+from .guard import how_it_ended
 
 
 def in_processes(
@@ -23,12 +25,13 @@ def in_processes(
     for a video that hangs, the latter lets all others wait for it.
 
     Args:
-        work: called with one job in a worker process; must handle its own exceptions.
+        work: called with one job in a worker process; must handle its own exceptions but for
+            DataError, which ends all.
         jobs: what can be pickled.
         num_workers: processes.
 
     Raises:
-        DataError: a worker process died.
+        DataError: a worker process died, or raised it.
     """
     jobs = iter(jobs)
     busy: dict[Connection, BaseProcess] = {}
@@ -39,7 +42,7 @@ def in_processes(
             channel.send((job,))
         while busy:
             for channel in wait(list(busy)):
-                answer = channel.recv()
+                answer = _answer(channel, busy[channel])
                 job = next(jobs, _NO_MORE)
                 if job is _NO_MORE:
                     channel.send(())
@@ -47,10 +50,10 @@ def in_processes(
                 else:
                     channel.send((job,))
                 yield answer
-    except (EOFError, ConnectionError):
+    except (DeadProcessError, ConnectionError) as error:
+        reason = error if isinstance(error, DeadProcessError) else 'a worker process died'
         raise DataError(
-            'a worker process died, perhaps for want of memory: run the same command again with '
-            'fewer --workers'
+            f'{reason}; run the same command again with fewer --workers or more memory'
         ) from None
     finally:
         for process in busy.values():
@@ -60,6 +63,18 @@ def in_processes(
 
 
 _NO_MORE = object()
+
+
+def _answer(channel: Connection, process: BaseProcess) -> Any:
+    try:
+        answer = channel.recv()
+    except (EOFError, ConnectionError):
+        process.join()
+        how = how_it_ended(process.exitcode)
+        raise DeadProcessError(f'a worker process died: it {how}') from None
+    if isinstance(answer, DataError):
+        raise answer
+    return answer
 
 
 def _start(
@@ -80,8 +95,13 @@ def _serve(channel: Connection, work: Callable[[Any], Any], others: list[Connect
     for other in others:
         other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    faulthandler.disable()  # and so is a crash
     try:
         while job := channel.recv():
-            channel.send(work(*job))
+            try:
+                answer = work(*job)
+            except DataError as error:
+                answer = error
+            channel.send(answer)
     except (EOFError, ConnectionError):  # the parent is gone
         return

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+import time
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
+from sta.datasets.errors import DataError
+from sta.datasets.transport import through_memory
 from sta.datasets.video_list import BrokenVideo
 
+from .command_line import how_a_worker_died
 from .shard import WHOLE, Shard
 
 
@@ -59,18 +64,66 @@ def load_batches(like: DataLoader, batches: Sequence[range]) -> Iterator[Batch]:
     Args:
         like: a built data loader; its sampler and collation are not used.
         batches: places in its data set.
+
+    Raises:
+        DataError: the workers cannot be started.
     """
     if not batches:
         return iter(())
-    return iter(
-        DataLoader(
-            like.dataset,
-            batch_sampler=[list(batch) for batch in batches],
-            num_workers=like.num_workers,
-            collate_fn=collate,
-            pin_memory=like.pin_memory,
-            worker_init_fn=like.worker_init_fn,
-            prefetch_factor=like.prefetch_factor,
-            multiprocessing_context=like.multiprocessing_context,
-        )
+    loader = DataLoader(
+        like.dataset,
+        batch_sampler=[list(batch) for batch in batches],
+        num_workers=like.num_workers,
+        collate_fn=collate,
+        pin_memory=like.pin_memory,
+        worker_init_fn=like.worker_init_fn,
+        prefetch_factor=like.prefetch_factor,
+        multiprocessing_context=like.multiprocessing_context,
     )
+    try:
+        return iter(through_memory(loader))
+    except OSError as error:
+        raise DataError(
+            f'{like.num_workers} data loading workers cannot be started: {error.strerror}; '
+            f'run the same command again with {_fewer("test_dataloader")}'
+        ) from None
+
+
+@contextmanager
+def living_workers(
+    part: str = 'test_dataloader', *, again: str = 'run the same command again'
+) -> Iterator[None]:
+    """Say in one line that a data loading worker died, how, and what helps; around a loop.
+
+    torch raises it wherever the loop happens to be.
+
+    Args:
+        part: of the config that describes the data loader.
+        again: what to do, but for the settings that help.
+
+    Raises:
+        DataError: one died, or its decoding process again and again.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever was made of it where it was raised
+        died = how_a_worker_died(error)
+        if died is None:
+            raise
+        raise DataError(f'{died}; {again} with {_fewer(part)}') from None
+
+
+def _fewer(part: str) -> str:
+    return f'fewer workers (--cfg-options {part}.num_workers=N, 0 for none) or more memory'
+
+
+def timed(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    """Pair every batch with the seconds it was waited for."""
+    iterator = iter(batches)
+    while True:
+        start = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - start

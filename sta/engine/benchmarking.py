@@ -16,7 +16,7 @@ from sta.datasets.errors import DataError
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 
-from .batches import Batch, load_batches
+from .batches import Batch, living_workers, load_batches
 from .config import ConfigError, reason_of
 from .prediction import files_loader
 from .scoring import Scorer
@@ -81,6 +81,7 @@ def pruning_shares(
     }
 
 
+@living_workers()
 def time_end_to_end(
     config: Config,
     model: nn.Module,
@@ -136,7 +137,11 @@ def _score(config: Config, files: Sequence[Any], scorer: Scorer) -> None:
 
 
 def _decoded(config: Config, files: Sequence[Any]) -> Iterator[Batch]:
-    return load_batches(files_loader(config, files), [range(i, i + 1) for i in range(len(files))])
+    batches = load_batches(
+        files_loader(config, files), [range(i, i + 1) for i in range(len(files))]
+    )
+    with living_workers():
+        yield from batches
 
 
 def _views(model: Any, batch: Batch) -> Tensor:

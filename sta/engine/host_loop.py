@@ -11,7 +11,9 @@ from mmengine.runner import Runner
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
 from sta.datasets.errors import DataError
+from sta.datasets.transport import through_memory
 
+from .batches import living_workers
 from .session import build_model
 from .variants import chosen_variants
 
@@ -45,7 +47,9 @@ def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: s
         default_scope='mmaction',
         log_level='WARNING',
     )
-    return 100.0 * runner.test()['acc/top1']
+    through_memory(runner.test_loop.dataloader)
+    with living_workers():
+        return 100.0 * runner.test()['acc/top1']
 
 
 def host_dataloader(settings: Any, list_path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sta.analysis.fidelity import Observed, observe
 from sta.datasets.errors import DataError
 from sta.evaluation import all_finite
 
-from .batches import load_batches, plan_batches
+from .batches import living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
 from .scoring import NotFiniteError, not_finite_text
 
@@ -52,16 +52,17 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     model, loader = runner.model.eval(), loop.dataloader
     batches = plan_batches(len(loader.dataset), loader.batch_size, ())
     parts, labels, num_broken = [], [], 0
-    with EvaluationProgress(num_videos=len(loader.dataset), shown=True) as progress:
-        for places, batch in zip(batches, load_batches(loader, batches), strict=True):
+    loaded = timed(load_batches(loader, batches))
+    progress = EvaluationProgress(num_videos=len(loader.dataset), shown=True)
+    with living_workers(), progress:
+        for places, (batch, wait_s) in zip(batches, loaded, strict=True):
             num_broken += len(batch.broken)
-            progress.advance(len(places), 0.0)
-            if batch.data is None:
-                continue
-            data = model.data_preprocessor(batch.data, training=False)
-            labels += [int(sample.gt_label.item()) for sample in data['data_samples']]
-            parts.append(_by_video(data['inputs'], model, loop, still))
-            _check_finite(parts[-1], [sample.filename for sample in data['data_samples']], loop)
+            if batch.data is not None:
+                data = model.data_preprocessor(batch.data, training=False)
+                labels += [int(sample.gt_label.item()) for sample in data['data_samples']]
+                parts.append(_by_video(data['inputs'], model, loop, still))
+                _check_finite(parts[-1], [sample.filename for sample in data['data_samples']], loop)
+            progress.advance(len(places), wait_s)
     if not parts:
         raise DataError(f'none of the {len(loader.dataset)} videos can be used')
     features, logs, kept = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))

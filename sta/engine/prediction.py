@@ -19,7 +19,8 @@ from sta.datasets.preparation.folder_index import SHOWN_SUFFIXES, FolderIndex
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.pruning import Variant
 
-from .batches import load_batches
+from .batches import Batch, living_workers, load_batches, timed
+from .progress import EvaluationProgress
 from .scoring import NotFiniteError, Scorer, check_on_nonfinite, not_finite_text
 from .session import explained
 
@@ -88,27 +89,39 @@ def predict(
         max_views_per_forward=config.test_cfg.get('max_views_per_forward', 16),
     )
     loader = files_loader(config, files)
-    for number, batch in enumerate(
-        load_batches(loader, [range(i, i + 1) for i in range(len(files))])
-    ):
-        if batch.data is None:
-            yield batch.broken[0]
-            continue
-        with torch.no_grad():
-            inputs = model.data_preprocessor(batch.data, training=False)['inputs']
-        if number == 0:
-            scorer.count(tuple(inputs.shape[2:]))
-        name, scored = legible(files[number]), scorer.score(inputs)
-        failed = [v.name for v, good in zip(variants, scored.finite[0], strict=True) if not good]
-        if not failed:
-            yield Prediction(name, scored.scores[0].numpy())
-            continue
-        said = not_finite_text(failed, scorer.precision)
-        if config.test_cfg.get('on_nonfinite') != 'wrong':
-            raise NotFiniteError(
-                f'{name}: {said}; --cfg-options test_cfg.on_nonfinite=wrong leaves such videos out'
-            )
-        yield BrokenVideo(number, name, 0, said)
+    batches = timed(load_batches(loader, [range(i, i + 1) for i in range(len(files))]))
+    progress = EvaluationProgress(
+        num_videos=len(files), verb=('predicting', 'predicted'), line_at_end=False
+    )
+    scorer.on_views = progress.count_views
+    on_nonfinite = config.test_cfg.get('on_nonfinite', 'error')
+    with living_workers(), progress:
+        for number, (batch, wait_s) in enumerate(batches):
+            found = _scored(number, legible(files[number]), batch, scorer, on_nonfinite)
+            progress.advance(1, wait_s)
+            with progress.hidden():
+                yield found
+
+
+def _scored(
+    number: int, name: str, batch: Batch, scorer: Scorer, on_nonfinite: str
+) -> Prediction | BrokenVideo:
+    if batch.data is None:
+        return batch.broken[0]
+    with torch.no_grad():
+        inputs = scorer.model.data_preprocessor(batch.data, training=False)['inputs']
+    if number == 0:
+        scorer.count(tuple(inputs.shape[2:]))
+    scored = scorer.score(inputs)
+    failed = [v.name for v, good in zip(scorer.variants, scored.finite[0], strict=True) if not good]
+    if not failed:
+        return Prediction(name, scored.scores[0].numpy())
+    said = not_finite_text(failed, scorer.precision)
+    if on_nonfinite != 'wrong':
+        raise NotFiniteError(
+            f'{name}: {said}; --cfg-options test_cfg.on_nonfinite=wrong leaves such videos out'
+        )
+    return BrokenVideo(number, name, 0, said)
 
 
 def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:

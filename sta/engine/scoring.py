@@ -92,6 +92,7 @@ class Scorer:
     Attributes:
         precision: as given.
         at_input: of every variant whether it drops at the input, as much as the clip lets it.
+        on_views: called with the views that are scored, of all variants, and how many there are.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Scorer:
         self._costs: dict[tuple[int, ...], list[Cost]] = {}
         self._unpruned: dict[tuple[int, ...], float] = {}
         self._gflops: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
+        self.on_views: Callable[[int, int], None] = lambda done, total: None
         self.at_input = [self._drops_at_input(variant) for variant in variants]
 
     def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
@@ -165,11 +167,12 @@ class Scorer:
         videos, views = inputs.shape[:2]
         flat = inputs.flatten(0, 1)
         scores, finite, seconds = [], [], []
-        for variant in self.variants:
+        self.on_views(0, len(self.variants) * len(flat))
+        for number, variant in enumerate(self.variants):
             _synchronise(flat)
             start = time.perf_counter()
             with self.model.backbone.using(variant), self._autocast(flat):
-                logits = self._logits(flat)
+                logits = self._logits(flat, number)
             _synchronise(flat)
             seconds.append(time.perf_counter() - start)
             # A logit of minus infinity leaves no trace in the softmax.
@@ -199,15 +202,15 @@ class Scorer:
                 costs[:, i] = found.reshape(num_videos, -1, 2).mean(1)
         return costs
 
-    def _logits(self, flat: Tensor) -> Tensor:
+    def _logits(self, flat: Tensor, number: int) -> Tensor:
         while True:
             try:
-                return torch.cat(
-                    [
-                        self.model.extract_feat(part.unsqueeze(1), stage='head')[0].float()
-                        for part in flat.split(self.max_views_per_forward)
-                    ]
-                )
+                logits, done = [], number * len(flat)
+                for part in flat.split(self.max_views_per_forward):
+                    logits.append(self.model.extract_feat(part.unsqueeze(1), stage='head')[0])
+                    done += len(part)
+                    self.on_views(done, len(self.variants) * len(flat))
+                return torch.cat([one.float() for one in logits])
             except RuntimeError as error:
                 if not _is_memory_short(error):
                     raise

@@ -30,6 +30,8 @@ from .scoring import check_on_nonfinite
 from .shard import WHOLE, Shard
 from .variants import VariantError, expand_variants
 
+# Read and digested within a second or two.
+_LARGE_BYTES = 300_000_000
 _OWN_ERRORS = (
     CheckpointError,
     ConfigError,
@@ -121,6 +123,7 @@ def build_test_runner(
     shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
     variants = _checked_variants(config, model)
     if checkpoint is not None:
+        say_what_takes_long(checkpoint)
         say(load_checkpoint(model, checkpoint))
     else:
         say('no checkpoint given: random weights, the accuracy means nothing')
@@ -188,6 +191,15 @@ def say(message: Any) -> None:
     """Print a line once, whatever the number of processes."""
     if int(os.environ.get('RANK', 0)) == 0:
         print(message, flush=True)
+
+
+def say_what_takes_long(checkpoint: str | os.PathLike) -> None:
+    """Name a checkpoint that takes a while to read; nothing is said of a small or missing one."""
+    path = Path(checkpoint)
+    files = path.iterdir() if path.is_dir() else [path]
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size >= _LARGE_BYTES:
+        say(f'loading {checkpoint} ({size / 1e9:.1f} GB)')
 
 
 def check_videos(dataset: Any) -> None:

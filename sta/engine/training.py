@@ -23,10 +23,12 @@ from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.annotations import legible
 from sta.datasets.repeated_augmentation import COLLATE
+from sta.datasets.transport import through_memory
 
+from .batches import living_workers
 from .config import ConfigError
 from .scoring import NotFiniteError
-from .session import build_model, check_labels, check_videos, explained, say
+from .session import build_model, check_labels, check_videos, explained, say, say_what_takes_long
 
 # What a config that trains has and one that evaluates lacks.
 SCHEDULE_KEYS = ('train_cfg', 'val_cfg', 'val_evaluator', 'optim_wrapper', 'param_scheduler')
@@ -75,6 +77,7 @@ def build_train_runner(config: Config) -> Runner:
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
     start = _start_of(config)
     if start is not None:
+        say_what_takes_long(config.get('load_from') or config.pretrained)
         # mmengine knows one naming, and passes over weights that do not fit with a warning.
         say(start(model))
         config.load_from = None
@@ -82,6 +85,7 @@ def build_train_runner(config: Config) -> Runner:
     register_backend('local', _WholeFiles, force=True, prefixes='')
     with naming(Path(config.work_dir)), explained(f'config {config.filename} cannot be trained'):
         runner = Runner.from_cfg(config)
+        runner.register_hook(_BatchesThroughMemory())
         if start is not None:
             runner.register_hook(_StartFrom(start))
         runner.register_hook(_FiniteTraining(), priority='VERY_HIGH')
@@ -194,6 +198,26 @@ def _check_classes(config: Config, part: str, num_classes: int) -> None:
                 f'config {config.filename}: {what} has num_classes={number}, model.cls_head '
                 f'{num_classes}: set both to the number of classes of {listed}'
             )
+
+
+class _BatchesThroughMemory(Hook):
+    """mmengine builds the data loaders itself, when training starts."""
+
+    def before_train(self, runner: Runner) -> None:
+        through_memory(runner.train_dataloader)
+        if runner.val_loop is not None:
+            through_memory(runner.val_dataloader)
+
+
+def run_training(runner: Runner) -> None:
+    """Train as the runner says.
+
+    Raises:
+        DataError: a data loading worker died.
+    """
+    again = 'checkpoints are kept: run the same command again, with --resume and'
+    with living_workers('train_dataloader', again=again):
+        runner.train()
 
 
 def _check_collation(part: str, config: Config, dataset: Any) -> None:

@@ -8,7 +8,9 @@ import torch
 from mmaction.registry import LOOPS
 from mmengine.runner import ValLoop
 
-from .batches import Batch, collate
+from sta.datasets.transport import through_memory
+
+from .batches import Batch, collate, living_workers
 
 
 @LOOPS.register_module()
@@ -25,12 +27,14 @@ class SoundVideosValLoop(ValLoop):
     def __init__(self, runner: Any, dataloader: Any, evaluator: Any) -> None:
         super().__init__(runner, dataloader, evaluator)
         self.dataloader.collate_fn = collate
+        through_memory(self.dataloader)
         self.num_broken = 0
 
     def run(self) -> dict[str, float]:
         """Validate; the metrics are those of the videos that could be decoded."""
         self.num_broken = 0
-        metrics = super().run()
+        with living_workers('val_dataloader'):
+            metrics = super().run()
         if self.num_broken:
             self.runner.logger.warning(
                 f'{self.num_broken} validation videos could not be decoded in this process and '

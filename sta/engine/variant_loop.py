@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from mmaction.registry import LOOPS
 from mmengine.runner import BaseLoop
 
 from sta.datasets.annotations import legible
+from sta.datasets.guard import KILLED
 from sta.evaluation import (
     Conditions,
     EvaluationResult,
@@ -22,7 +22,7 @@ from sta.evaluation import (
     assemble,
 )
 
-from .batches import Batch, load_batches, plan_batches
+from .batches import Batch, living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
 from .run_folder import RunFolder
 from .scoring import (
@@ -118,13 +118,22 @@ class VariantTestLoop(BaseLoop):
             precision=self.precision,
             max_views_per_forward=self.max_views_per_forward,
         )
-        before = self._stored()
+        before = self._to_keep(self._stored())
         batches = self._own_batches(before)
         shown = not dist.is_initialized() or dist.get_rank() == 0
-        with EvaluationProgress(
-            num_videos=sum(map(len, batches)), shown=shown and bool(batches)
-        ) as progress:
-            local = self._score_batches(scorer, batches, progress)
+        # The workers are forked first: a thread that draws must not be there then.
+        loaded = zip(batches, timed(load_batches(self.dataloader, batches)), strict=True)
+        progress = EvaluationProgress(
+            num_videos=sum(map(len, batches)),
+            num_stored=self._num_stored(batches),
+            shown=shown and bool(batches),
+        )
+        scorer.on_views = progress.count_views
+        again = 'run the same command again'
+        if self.store is not None:
+            again = f'what was scored is kept: {again}'
+        with living_workers(again=again), progress:
+            local = self._score_batches(scorer, loaded, progress)
             wall_s, wait_share = progress.elapsed_s, progress.wait_share
         merged = _gather(local)
         if self.store is not None:
@@ -138,15 +147,19 @@ class VariantTestLoop(BaseLoop):
         if dist.is_initialized():
             # Nobody writes before everybody has read: all must see the same.
             dist.barrier()
-        if again := {p for p, video in stored.videos.items() if not self._is_good(video)}:
-            left = {p: video for p, video in stored.videos.items() if p not in again}
-            return stored._replace(videos=left)
         return stored
 
+    def _to_keep(self, stored: Stored) -> Stored:
+        """What is stored but for videos that are to be scored again."""
+        kept = {place: video for place, video in stored.videos.items() if self._is_good(video)}
+        return stored._replace(videos=kept)
+
     def _is_good(self, video: StoredVideo) -> bool:
-        """Whether what is stored of a video still counts, or the video is scored again."""
+        """Whether what is stored of a video still counts."""
         if video.scores is None:
-            return not self.retry_broken
+            # That a process was killed says nothing about the video.
+            going_on = self.folder is not None and self.folder.state != 'finished'
+            return not (self.retry_broken or (going_on and KILLED in video.reason))
         # Older versions stored scores that are not finite as if good; what counts as wrong says so.
         return video.is_finite or (self.on_nonfinite == 'wrong' and bool(video.reason))
 
@@ -158,12 +171,22 @@ class VariantTestLoop(BaseLoop):
             return batches
         return batches[dist.get_rank() :: dist.get_world_size()]
 
+    def _num_stored(self, left: Sequence[range]) -> int:
+        """Videos of this process that need not be scored again; of one process alone."""
+        if dist.is_initialized():
+            return 0
+        dataset, size = self.dataloader.dataset, self.dataloader.batch_size
+        planned = plan_batches(len(dataset), size, (), self.shard)
+        return sum(map(len, planned)) - sum(map(len, left))
+
     def _score_batches(
-        self, scorer: Scorer, batches: Sequence[range], progress: EvaluationProgress
+        self,
+        scorer: Scorer,
+        loaded: Iterable[tuple[range, tuple[Batch, float]]],
+        progress: EvaluationProgress,
     ) -> LocalPart:
         parts = [LocalPart({}, np.zeros(len(self.variants)))]
-        loaded = _timed(load_batches(self.dataloader, batches))
-        for places, (batch, wait_s) in zip(batches, loaded, strict=True):
+        for places, (batch, wait_s) in loaded:
             found = self._score_batch(scorer, batch, first=len(parts) == 1)
             if self.store is not None:
                 self.store.add(
@@ -260,18 +283,6 @@ def describe_hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f'CPU, {torch.get_num_threads()} threads'
-
-
-def _timed(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
-    """Pair every batch with the seconds it was waited for."""
-    iterator = iter(batches)
-    while True:
-        start = time.perf_counter()
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        yield batch, time.perf_counter() - start
 
 
 def merge_parts(parts: Sequence[LocalPart]) -> LocalPart:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sta.datasets.errors import DeadProcessError
 from sta.datasets.guard import Guard, GuardError
 
 
@@ -96,6 +97,28 @@ def test_a_call_that_ends_the_process_is_told(guard: Guard, task: str, said: str
     with pytest.raises(GuardError, match=said):
         guard(task)
     assert guard('echo', 7) == 7
+
+
+@pytest.mark.parametrize('task', ['die', 'exit', 'crash'])
+def test_processes_that_die_one_after_the_other_end_it(guard: Guard, task: str) -> None:
+    """Six: two decoders on three videos in a row are not the fault of one video."""
+    for _ in range(2):
+        for _ in range(5):
+            with pytest.raises(GuardError):
+                guard(task)
+        assert guard('echo', 7) == 7  # what goes well in between begins the count anew
+    for _ in range(5):
+        with pytest.raises(GuardError):
+            guard(task)
+    with pytest.raises(DeadProcessError, match='the last of 6 in a row'):
+        guard(task)
+
+
+def test_processes_that_are_too_slow_do_not() -> None:
+    guard = Guard(answer, time_limit_s=0.05)
+    for _ in range(7):
+        with pytest.raises(GuardError, match='given up'):
+            guard('hang')
 
 
 def test_the_process_is_replaced_after_so_many_calls() -> None:

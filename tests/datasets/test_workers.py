@@ -7,10 +7,11 @@ import os
 import select
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
-from sta.datasets.errors import DataError
+from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.workers import in_processes
 
 
@@ -66,10 +67,28 @@ def test_an_interrupt_is_not_for_the_workers() -> None:
     assert list(in_processes(interrupted, [7], num_workers=1)) == [7]
 
 
-def test_a_worker_that_dies_is_an_error() -> None:
-    with pytest.raises(DataError, match='worker process died.*fewer --workers'):
-        list(in_processes(lambda _: os.kill(os.getpid(), signal.SIGKILL), [1], num_workers=1))
+@pytest.mark.parametrize(
+    ('death', 'how'),
+    [
+        (lambda _: os.kill(os.getpid(), signal.SIGKILL), r'it was killed \(is memory short\?\)'),
+        (lambda _: os.kill(os.getpid(), signal.SIGSEGV), r'it crashed \(SIGSEGV\)'),
+        (lambda _: os._exit(3), 'it ended with status 3'),
+    ],
+)
+def test_a_worker_that_dies_is_an_error(death: Callable[[int], None], how: str) -> None:
+    with pytest.raises(DataError, match=f'^a worker process died: {how}; .* fewer --workers'):
+        list(in_processes(death, [1], num_workers=1))
     assert multiprocessing.active_children() == []
+
+
+def test_what_ends_all_is_said_by_the_worker() -> None:
+    def refuse(job: int) -> int:
+        raise (DeadProcessError if job else DataError)(f'job {job}')
+
+    with pytest.raises(DataError, match='^job 0$'):
+        list(in_processes(refuse, [0], num_workers=1))
+    with pytest.raises(DataError, match='^job 1; .* fewer --workers'):
+        list(in_processes(refuse, [1], num_workers=1))
 
 
 def test_workers_do_not_outlive_a_parent_that_was_killed() -> None:

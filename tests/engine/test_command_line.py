@@ -6,13 +6,18 @@ import io
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sta.datasets.errors import DataError
+from sta.datasets.errors import DataError, DeadProcessError
+from sta.datasets.transport import through_memory
+from sta.engine.batches import living_workers
 from sta.engine.command_line import USER_ERRORS, run_command
+from sta.engine.variants import VariantError
 
 
 def raising(error: BaseException):
@@ -67,19 +72,86 @@ def test_what_a_worker_says_comes_without_its_traceback(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ('error: video a: b.mp4 cannot be decoded: moov: nothing\n')
 
 
-class Killed(Broken):
-    """A data set whose worker the system kills, as it does when memory is short."""
+class Dying(Broken):
+    """A data set whose worker dies, as it does when memory is short."""
+
+    def __init__(self, death: Callable[[], None]) -> None:
+        self.death = death
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        os.kill(os.getpid(), signal.SIGKILL)
+        self.death()
+        return torch.zeros(1)
 
 
-def test_a_killed_worker_is_one_line(capfd: pytest.CaptureFixture) -> None:
-    loader = DataLoader(Killed(), num_workers=1)
+@pytest.mark.parametrize(
+    ('death', 'how'),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), 'was killed (is memory short?)'),
+        (lambda: os.kill(os.getpid(), signal.SIGBUS), 'crashed (SIGBUS)'),
+        (lambda: os._exit(3), 'ended with status 3'),
+    ],
+)
+def test_a_worker_that_dies_is_one_line(
+    capfd: pytest.CaptureFixture, death: Callable[[], None], how: str
+) -> None:
+    loader = through_memory(DataLoader(Dying(death), num_workers=1))
     assert run_command(lambda: list(loader)) == 2
-    error = capfd.readouterr().err
-    assert error.startswith('error: DataLoader worker (pid') and error.count('\n') == 1
-    assert 'is memory short? (num_workers)' in error
+    assert capfd.readouterr().err == (
+        f'error: a data loading worker died: it {how}; run the same command again with a smaller '
+        f'num_workers or more memory\n'
+    )
+
+
+@pytest.mark.parametrize('made_of_it', [VariantError('views'), ValueError('bug')])
+def test_a_death_that_was_noticed_elsewhere_is_not_lost(made_of_it: Exception) -> None:
+    """torch raises between any two instructions, also where errors mean something else."""
+
+    def loop() -> None:
+        try:
+            raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+        except RuntimeError as error:
+            raise made_of_it from error
+
+    said = r'it was killed .*; go on with fewer workers \(--cfg-options val_dataloader.num_workers='
+    with pytest.raises(DataError, match=said), living_workers('val_dataloader', again='go on'):
+        loop()
+
+
+def test_other_errors_of_a_loop_stay_what_they_are() -> None:
+    with pytest.raises(ValueError, match='bug'), living_workers():
+        raise ValueError('bug')
+
+
+def test_a_decoding_process_that_dies_again_and_again_is_one_line() -> None:
+    with (
+        pytest.raises(DataError, match='^it died, the last of 6 in a row; run the same command'),
+        living_workers(),
+    ):
+        list(
+            DataLoader(
+                Dying(raising(DeadProcessError('it died, the last of 6 in a row'))), num_workers=1
+            )
+        )
+
+
+def test_another_process_of_the_run_that_died_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    said = (
+        '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:5] Connection closed by peer [::1]'
+    )
+    assert run_command(raising(RuntimeError(f'{said}:7. This is typically caused by'))) == 2
+    assert capsys.readouterr().err == (
+        'error: another process of this run is gone, its own line says why (Connection closed by '
+        'peer [::1]:7)\n'
+    )
+
+
+def test_torch_does_not_count_the_cores(capfd: pytest.CaptureFixture) -> None:
+    def command() -> None:
+        DataLoader(Broken(), num_workers=1000)
+
+    with warnings.catch_warnings(record=True) as caught:
+        assert run_command(command) == 0
+    assert caught == []
 
 
 @pytest.mark.parametrize('stream', ['stdout', 'stderr'])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sta.engine import progress
@@ -71,6 +73,66 @@ def test_lines_are_not_broken_in_narrow_logs(
         clock.now += 2
         shown.advance(1, wait_s=1.0)
     assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_slow_videos_are_told_in_seconds_and_long_waits_in_minutes(
+    clock: Clock, capsys: pytest.CaptureFixture
+) -> None:
+    with EvaluationProgress(num_videos=100) as shown:
+        clock.now += 60
+        shown.advance(5, wait_s=0.0)  # 0.083 videos/s
+    assert capsys.readouterr().err == (
+        'evaluated 5/100 videos, 12 s/video, 0% waiting for decoding, 19 min left\n'
+    )
+
+
+def test_what_was_stored_counts_as_done_and_not_as_speed(
+    clock: Clock, capsys: pytest.CaptureFixture
+) -> None:
+    with EvaluationProgress(num_videos=20, num_stored=80) as shown:
+        clock.now += 30
+        shown.advance(5, wait_s=0.0)
+    assert capsys.readouterr().err == (
+        'evaluated 85/100 videos, 0.2 videos/s, 0% waiting for decoding, 90 s left\n'
+    )
+
+
+def test_a_log_says_that_the_first_batch_is_being_worked_on(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with EvaluationProgress(num_videos=2, seconds_between_lines=0.2) as shown:
+        time.sleep(0.5)
+        shown.count_views(3, 15)
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == 'evaluated 0/2 videos, decoding the first batch, 0 s so far'
+    assert lines[-1].startswith('evaluated 0/2 videos, first batch: views 3 of 15, ')
+    assert 3 <= len(lines) <= 5
+
+
+def test_a_long_batch_shows_its_views_on_a_terminal_and_prints_go_where_they_should(
+    clock: Clock, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('FORCE_COLOR', '1')
+    monkeypatch.setenv('TERM', 'xterm')
+    monkeypatch.setenv('COLUMNS', '120')
+    with EvaluationProgress(num_videos=4) as shown:
+        shown._bar.refresh()
+        assert 'decoding the first batch' in capsys.readouterr().err
+        clock.now += 9
+        shown.count_views(16, 45)
+        shown._bar.refresh()
+        assert 'first batch: views 16 of 45, 9 s so far' in capsys.readouterr().err
+        shown.advance(1, 0.0)
+        shown.count_views(16, 45)
+        shown._bar.refresh()
+        assert 'views 16' not in capsys.readouterr().err  # not for short batches
+        clock.now += 4
+        shown._bar.refresh()
+        assert 'views 16 of 45' in capsys.readouterr().err
+        with shown.hidden():
+            print('a table')
+        assert capsys.readouterr().out == 'a table\n'
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(

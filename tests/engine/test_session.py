@@ -16,6 +16,7 @@ from sta.engine.session import (
     build_model,
     build_test_runner,
     clip_shape,
+    say_what_takes_long,
     views_per_video,
 )
 from sta.engine.training import build_train_runner
@@ -123,3 +124,18 @@ def test_a_part_that_training_needs_is_named(tiny: Tiny, tmp_path: Path, part: s
     config.pop(part)
     with pytest.raises(ConfigError, match=f'defines no {part};'):
         build_train_runner(config)
+
+
+def test_a_large_checkpoint_is_named_before_it_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, size in {'small.pth': 10, 'large.pth': 1_200_000_000}.items():
+        with (tmp_path / name).open('wb') as file:
+            file.truncate(size)
+        say_what_takes_long(tmp_path / name)
+    say_what_takes_long(tmp_path)
+    say_what_takes_long(tmp_path / 'missing.pth')
+    assert capsys.readouterr().out.splitlines() == [
+        f'loading {tmp_path}/large.pth (1.2 GB)',
+        f'loading {tmp_path} (1.2 GB)',
+    ]

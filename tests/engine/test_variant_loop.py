@@ -13,11 +13,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sta.analysis import count_costs
-from sta.engine import scoring, variant_loop
+from sta.engine import batches, scoring
+from sta.engine.batches import timed
 from sta.engine.config import load_config
 from sta.engine.scoring import MemoryShortError, Scorer
 from sta.engine.session import build_test_runner
-from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather, _timed
+from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather
 from sta.evaluation import EvaluationResult, Stored, StoredVideo
 from tests.tools.tiny import Tiny
 
@@ -97,14 +98,14 @@ def test_waiting_is_the_time_between_batches(monkeypatch: pytest.MonkeyPatch) ->
     class Clock:
         now = 0.0
 
-    def batches():
+    def slowly():
         for wait in (3.0, 0.5):
             Clock.now += wait
             yield wait
 
-    monkeypatch.setattr(variant_loop.time, 'perf_counter', lambda: Clock.now)
+    monkeypatch.setattr(batches.time, 'perf_counter', lambda: Clock.now)
     found = []
-    for batch, waited in _timed(batches()):
+    for batch, waited in timed(slowly()):
         found.append((batch, waited))
         Clock.now += 10.0  # the model works; nobody waits
     assert found == [(3.0, 3.0), (0.5, 0.5)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,15 +17,18 @@ import torch
 
 from sta.datasets.motions.clip import SPLIT_CODES
 from sta.datasets.preparation.kinetics400 import SPLITS
+from sta.datasets.transforms import OpenVideo
 from sta.engine import LAUNCHERS
 from sta.engine.contestants import MODES
 from sta.engine.scoring import PRECISIONS
 from sta.export import FORMATS, INPUTS
+from sta.report.writers import read_scores
 from sta.sweeps.plan import EXECUTORS
 from sta.visualization import SUFFIXES
+from tests.datasets.test_transport import with_small_shm
 from tests.fake_packages import run_python, write_module
 
-from .tiny import ROOT, Tiny, load_tool
+from .tiny import NUM_VIDEOS, ROOT, Tiny, load_tool, run_tool
 
 Refused = Callable[..., str]
 STARTS_ALL = """
@@ -338,3 +343,95 @@ def test_options_of_the_config_add_up() -> None:
     assert load_tool('test').parse_arguments(words).cfg_options == ['a=1', 'b=2', 'd=3']
     assert load_tool('test').parse_arguments(['c', '--no-resume']).resume is False
     assert load_tool('test').parse_arguments(['c']).resume is None
+
+
+WORKERS = ('test_dataloader.num_workers=2', 'test_dataloader.batch_size=1')
+
+
+def test_a_dev_shm_that_holds_no_batch(tiny: Tiny, tmp_path: Path, child: Callable) -> None:
+    """Docker's is 64 MB; a batch of these is 0.6 MB, and four of them are on their way."""
+    text = 'train_dataloader = dict(num_workers=2, batch_size=4, dataset=dict(max_videos=4))'
+    training = child(text, tiny.training)
+
+    def work() -> int:
+        options = ('--work-dir', tmp_path / 'test', '--schedules', '0', '--examples', '0')
+        options += ('--cfg-options', *WORKERS[:1])
+        code = run_tool('test', tiny.six_views, tiny.checkpoint, *options)
+        return code or run_tool('train', training, '--work-dir', tmp_path / 'train')
+
+    assert with_small_shm('500k', work) == 0
+    assert (tmp_path / 'test' / 'results.json').exists()
+    assert (tmp_path / 'train' / 'epoch_2.pth').exists()
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Something happens to the process that opens the fourth video."""
+
+    def install(happens: Callable[[], None]) -> None:
+        opened = OpenVideo.transform
+
+        def transform(self: OpenVideo, results: dict) -> dict:
+            if 'clip 3' in results['filename']:
+                happens()
+            return opened(self, results)
+
+        monkeypatch.setattr(OpenVideo, 'transform', transform)
+
+    return install
+
+
+def test_a_worker_that_dies_costs_nothing_that_was_scored(
+    tiny: Tiny, tmp_path: Path, refused: Refused, deadly: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / 'run'
+    command = (tiny.one_view, tiny.checkpoint, '--schedules', '0', '--examples', '0')
+    command += ('--work-dir', folder, '--cfg-options', *WORKERS)
+    deadly(lambda: os.kill(os.getppid(), signal.SIGKILL))
+    said = ('a data loading worker died: it was killed (is memory short?)', 'is kept')
+    refused('test', *command, said=(*said, '--cfg-options test_dataloader.num_workers=N'))
+    assert not (folder / 'results.json').exists()
+    monkeypatch.undo()
+    assert run_tool('test', *command, 'test_dataloader.num_workers=0') == 0
+    found = json.loads((folder / 'results.json').read_text())['environment']
+    assert len(read_scores(folder / 'scores.npz').names) == NUM_VIDEOS
+    assert found['resumed'] < NUM_VIDEOS
+
+
+def test_a_video_whose_decoding_was_killed_is_decoded_again(
+    tiny: Tiny, tmp_path: Path, deadly: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is short of memory, not broken: a run that was cut off does not count it as done."""
+    folder = tmp_path / 'run'
+    command = (tiny.one_view, tiny.checkpoint, '--schedules', '0', '--examples', '0')
+    command += ('--work-dir', folder)
+    deadly(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr('sta.engine.variant_loop.assemble', None)
+        with pytest.raises(TypeError):
+            run_tool('test', *command)
+    monkeypatch.undo()
+    assert run_tool('test', *command) == 0
+    assert len(read_scores(folder / 'scores.npz').names) == NUM_VIDEOS
+
+
+@pytest.mark.parametrize('tool', ['train', 'predict', 'fidelity'])
+def test_a_worker_that_dies_elsewhere(
+    tiny: Tiny, tmp_path: Path, refused: Refused, deadly: Callable, child: Callable, tool: str
+) -> None:
+    deadly(lambda: os.kill(os.getpid() if tool == 'train' else os.getppid(), signal.SIGKILL))
+    said = ('a data loading worker died: it was killed', 'run the same command again')
+    if tool == 'train':
+        config = child('train_dataloader = dict(num_workers=2)', tiny.training)
+        said += ('with --resume and', 'train_dataloader.num_workers=N')
+        refused('train', config, '--work-dir', tmp_path / 'run', said=said)
+        return
+    options = ('--schedules', '0', '--cfg-options', *WORKERS)
+    said += ('test_dataloader.num_workers=N',)
+    if tool == 'predict':
+        refused(
+            'predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos', *options, said=said
+        )
+    else:
+        name = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
+    refused(*name, *options, said=said)
