@@ -26,7 +26,7 @@ def is_list(path: str | os.PathLike) -> bool:
         return False
     name = match[1].strip('"')
     # Copies of Kinetics-400 have lost their suffixes; a list of frames has a number more.
-    bare = not PurePath(name).suffix and not re.search(r'[\s,]', name)
+    bare = not PurePath(name).suffix and re.fullmatch(r'[\w./-]+', name) is not None
     return bare or is_video(name)
 
 
