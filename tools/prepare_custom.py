@@ -89,7 +89,7 @@ with hosts_needed():
         class_list,
         epochs_for,
         names_sides,
-        test_config_text,
+        evaluation_config_text,
         train_config_text,
     )
     from sta.datasets.preparation.folder_index import FolderIndex
@@ -211,7 +211,7 @@ def write(
         outputs.write_part(name, videos)
     write_whole(classes, class_list(prepared))
     part = split.evaluated if divided else None
-    text = test_config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
+    text = evaluation_config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
     write_whole(tested, text)
     print('\n'.join([*describe(prepared), *split.notes]))
     print_crop(prepared, config, base)

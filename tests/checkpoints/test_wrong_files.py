@@ -78,7 +78,7 @@ NO_CHECKPOINTS = {
     'web page': (b'<!DOCTYPE html><html>404</html>', 'is a web page, not the file itself'),
     'web page after a line': (b'\n<html lang="en">', 'is a web page, not the file itself'),
     'tar': (tar_of('notes.txt'), 'is a tar archive: unpack it'),
-    'gzip': (gzip.compress(b'weights'), 'is compressed: unpack it first'),
+    'gzip': (gzip.compress(b'weights', mtime=0), 'is compressed: unpack it first'),
     'hdf5': (b'\x89HDF\r\n\x1a\n' + bytes(90), 'is an HDF5 file'),
     'pointer': (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n', 'git lfs pull'),
     'zip': (zip_of(notes='no weights here'), 'is a zip archive of notes, not a checkpoint'),
