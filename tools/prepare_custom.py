@@ -88,8 +88,8 @@ with hosts_needed():
         as_argument,
         class_list,
         epochs_for,
-        names_sides,
         evaluation_config_text,
+        names_sides,
         train_config_text,
     )
     from sta.datasets.preparation.folder_index import FolderIndex
@@ -211,7 +211,8 @@ def write(
         outputs.write_part(name, videos)
     write_whole(classes, class_list(prepared))
     part = split.evaluated if divided else None
-    text = evaluation_config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
+    names = arguments.map or str(classes)
+    text = evaluation_config_text(prepared, base=base, classes=names, part=part)
     write_whole(tested, text)
     print('\n'.join([*describe(prepared), *split.notes]))
     print_crop(prepared, config, base)
