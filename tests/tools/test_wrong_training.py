@@ -35,9 +35,9 @@ def test_a_damaged_training_video(
 ) -> None:
     wrong, listed = tmp_path / 'damaged.mp4', tmp_path / 'list.txt'
     wrong.write_bytes(b'not a video' * 50)
-    listed.write_text(f'{wrong} 0\n{wrong} 1\n')
+    listed.write_text(f'{wrong} 0\n')
     data = f'ann_file={str(listed)!r}, on_broken="error"'
-    text = f'train_dataloader = dict(dataset=dict({data}))'
+    text = f'train_dataloader = dict(batch_size=1, dataset=dict({data}))'
     refused('train', child(text, tiny.training), said=(f'video {wrong} cannot be used',))
 
 
