@@ -148,7 +148,7 @@ class DecordReader:
 
     def __init__(self, path: str | os.PathLike, num_threads: int = 1) -> None:
         try:
-            self._reader = decord.VideoReader(os.fspath(path), num_threads=num_threads)
+            self._reader = decord.VideoReader(os.path.abspath(path), num_threads=num_threads)
         except Exception as error:  # decord raises RuntimeError and its own, with C++ addresses
             raise VideoError(_decord_reason(error)) from error
         self.avg_fps = float(self._reader.get_avg_fps())
@@ -353,8 +353,9 @@ def _start_at(
 
 def _opened(path: str | os.PathLike) -> av.container.InputContainer:
     try:
-        # Plain files only: a playlist must not make us open other files or addresses.
-        return av.open(os.fspath(path), options={'protocol_whitelist': 'file'})
+        # Plain files only: a playlist must not make us open other files or addresses. What stands
+        # before a colon in a relative path would be taken for a protocol.
+        return av.open(os.path.abspath(path), options={'protocol_whitelist': 'file'})
     except (av.FFmpegError, ValueError, UnicodeDecodeError) as error:
         raise VideoError(_ffmpeg_reason(error)) from error
 

@@ -18,7 +18,7 @@ def write_movie(
     decord cannot decode widths of 16, 24, 48 and 72 pixels.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), 'w') as container:
+    with av.open(str(path.absolute()), 'w') as container:
         stream = container.add_stream('libx264', rate=rate, options={'crf': '10'})
         stream.width, stream.height, stream.pix_fmt = width, height, 'yuv420p'
         for i in range(num_frames):

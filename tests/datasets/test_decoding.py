@@ -145,6 +145,14 @@ def test_a_wrong_extension_does_not_matter(decoder: str, tmp_path: Path) -> None
     assert frame_numbers(open_video(path, decoder=decoder).frames(range(5))) == [*range(5)]
 
 
+@pytest.mark.parametrize('decoder', DECODERS)
+def test_a_colon_in_a_name(decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg would take it for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    path = write_movie(Path('12:30.mp4'), num_frames=5)
+    assert frame_numbers(open_video(path, decoder=decoder).frames(range(5))) == [*range(5)]
+
+
 def test_only_pyav_knows_av1(tmp_path: Path) -> None:
     path = write_av1(tmp_path / 'film.mp4')
     with pytest.raises(VideoError, match='^decord cannot decode it: '):
