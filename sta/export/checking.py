@@ -117,9 +117,9 @@ def _check_finite(logits: Sequence[np.ndarray]) -> None:
     finite = np.concatenate([np.isfinite(some).all(-1) for some in logits])
     if not finite.all():
         raise ExportError(
-            f'logits of the eager model in fp32 are not finite (NaN or infinity) for {(~finite).sum()} of '
-            f'{len(finite)} made-up clips, nothing was written; do the weights belong to this '
-            f'config?'
+            f'logits of the eager model in fp32 are not finite (NaN or infinity) for '
+            f'{(~finite).sum()} of {len(finite)} made-up clips, nothing was written; do the '
+            f'weights belong to this config?'
         )
 
 
