@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,13 +64,41 @@ def test_torchrun_looks_for_a_port(script: str, words: list[str]) -> None:
     common = ['--nproc_per_node', '2', tool, *words, '--a', 'b', '--launcher', 'pytorch']
     given = (*words, '2', '--a', 'b')
     done = run(script, *given, PYTHON='echo')
-    assert done.stdout.split() == ['-m', 'torch.distributed.run', '--standalone', *common]
+    launcher, _, given_to_it = done.stdout.partition('--standalone')
+    assert launcher.startswith('-c ') and 'torch.distributed.run import main' in launcher
+    assert given_to_it.split() == common
     several = dict(NNODES='3', NODE_RANK='1', MASTER_ADDR='a', PORT='7')
     done = run(script, *given, PYTHON='echo', **several)
     meeting = ['--nnodes', '3', '--node_rank', '1', '--master_addr', 'a', '--master_port', '7']
-    assert done.stdout.split() == ['-m', 'torch.distributed.run', *meeting, *common]
+    assert done.stdout.split()[-len([*meeting, *common]) :] == [*meeting, *common]
     done = run(script, *given, PYTHON='echo', NNODES='3')
     assert done.returncode and 'MASTER_ADDR: of the first of the NNODES machines' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('death', 'status', 'how'),
+    [
+        ('os._exit(3)', 3, 'ended with status 3'),
+        ('os.kill(os.getpid(), 9)', 1, 'was ended by SIGKILL, is memory short?'),
+    ],
+)
+def test_a_process_that_dies_is_one_line(tmp_path: Path, death: str, status: int, how: str) -> None:
+    """The launcher of dist_test.sh, with a tool that needs no model."""
+    tools = tmp_path / 'tools'
+    tools.mkdir()
+    for name in ('dist_test.sh', 'torchrun.sh'):
+        shutil.copy(ROOT / 'tools' / name, tools)
+    text = f'import os, time\nif os.environ["RANK"] == "1": {death}\ntime.sleep(60)\n'
+    (tools / 'test.py').write_text(text)
+    done = subprocess.run(
+        ['bash', tools / 'dist_test.sh', 'c.py', 'k.pth', '2'],
+        env={**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stderr == f'error: process 1 {how}; the others were stopped\n'
+    assert done.returncode == status
 
 
 @pytest.mark.parametrize(
