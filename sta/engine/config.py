@@ -156,11 +156,18 @@ def _refuse_no_dicts(config: Config, path: str) -> None:
     places = [(part, config[part]) for part in parts]
     for part in parts:
         below = config[part] if isinstance(config[part], dict) else {}
-        inner = ('dataset', 'backbone', 'cls_head', 'optimizer', 'data_prefix')
+        inner = ('backbone', 'cls_head', 'optimizer', 'data_prefix')
         places += [(f'{part}.{key}', below[key]) for key in inner if key in below]
-        dataset = below.get('dataset')
-        if isinstance(dataset, dict):
-            places.append((f'{part}.dataset.data_prefix', dataset.get('data_prefix')))
+        dataset = below.get('dataset', {})
+        if not isinstance(dataset, dict):
+            raise ConfigError(f'config {path}: {part}.dataset must be a dict, got {dataset!r}')
+        places.append((f'{part}.dataset.data_prefix', dataset.get('data_prefix')))
+        pipeline = dataset.get('pipeline', [{}])
+        if not isinstance(pipeline, list) or not all(isinstance(s, dict) for s in pipeline or [0]):
+            raise ConfigError(
+                f'config {path}: {part}.dataset.pipeline must be a list of at least one '
+                f'dict(type=..., ...), got {pipeline!r}'
+            )
     for place, value in places:
         if value is not None and not isinstance(value, dict):
             raise ConfigError(f'config {path}: {place} must be a dict, got {value!r}')
