@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from .compat import HostError
 
@@ -20,36 +19,15 @@ from .compat import HostError
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-class _Once(argparse.Action):
-    """Stores a value, and refuses a second one: the first would be dropped in silence."""
-
-    _is_given = False
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if self._is_given:
-            raise argparse.ArgumentError(self, 'given twice; give all its values behind one')
-        self._is_given = option_string is not None
-        setattr(namespace, self.dest, values)
-
-
 def tool_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that shows a tool's docstring as it is and takes every option once.
+    """A parser that shows a tool's docstring as it is.
 
     Args:
         description: the docstring.
     """
-    parser = argparse.ArgumentParser(
+    return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name in (None, 'store'):
-        parser.register('action', name, _Once)
-    return parser
 
 
 def add_resume(parser: argparse.ArgumentParser, text: str) -> None:

@@ -54,7 +54,7 @@ with hosts_needed():
 def convert(arguments: argparse.Namespace) -> None:
     model = None
     check_target(Path(arguments.target), 'the target')
-    if arguments.config:
+    if arguments.config is not None:
         model = build_model(load_config(arguments.config, arguments.cfg_options))
     elif arguments.cfg_options:
         raise CheckpointError('--cfg-options changes a config: give --config as well')

@@ -75,7 +75,7 @@ with hosts_needed():
     from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
-    from sta.engine.prediction import files_dataset, find_videos
+    from sta.engine.prediction import find_videos
     from sta.engine.session import build_model
     from sta.pruning import Variant
     from sta.report.classes import numbered_names
@@ -90,6 +90,7 @@ with hosts_needed():
         draw_sheet,
         encode,
         explain,
+        one_crop_of,
         read_views,
     )
 
@@ -106,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
     label = None if arguments.label is None else label_number(arguments.label, names)
     schedule = check_variant(model.backbone, variant)
     stage = check_stage(schedule, arguments.stage)
-    files_dataset(config, files)
+    one_crop_of(config, files)
     check_target(places[0], '--out')
     print(load_checkpoint(model, arguments.checkpoint))
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()

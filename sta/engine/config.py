@@ -49,6 +49,7 @@ KNOWN_KEYS = (
 )
 
 
+_DICT_KEYS = ('model', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness')
 _PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
 
 
@@ -77,7 +78,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         raise ConfigError(f'config {path} {what}; {_neighbours(path)}')
     try:
         config = Config.fromfile(path)
-    except Exception as error:  # a config is Python: it can fail in any way
+    except (Exception, SystemExit) as error:  # a config is Python: it can fail in any way
         raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
     try:
         config.merge_from_dict(_merged(options, config))
@@ -86,6 +87,7 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except Exception as error:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
+    _refuse_no_dicts(config, path)
     try:
         _settle_paths(config, os.path.dirname(os.path.abspath(path)))
     except ConfigError as error:
@@ -152,6 +154,29 @@ def _refuse_misspelt(config: Config, path: str) -> None:
         close = difflib.get_close_matches(key, KNOWN_KEYS, n=1, cutoff=0.85)
         if close and key not in KNOWN_KEYS:
             raise ConfigError(f'config {path}: unknown key {key!r}, did you mean {close[0]!r}?')
+
+
+def _refuse_no_dicts(config: Config, path: str) -> None:
+    """Parts that everything reads keys of; None stands for one that is not there."""
+    parts = [key for key in config if key.endswith(('_cfg', '_dataloader')) or key in _DICT_KEYS]
+    places = [(part, config[part]) for part in parts]
+    for part in parts:
+        below = config[part] if isinstance(config[part], dict) else {}
+        inner = ('backbone', 'cls_head', 'optimizer', 'data_prefix')
+        places += [(f'{part}.{key}', below[key]) for key in inner if key in below]
+        dataset = below.get('dataset', {})
+        if not isinstance(dataset, dict):
+            raise ConfigError(f'config {path}: {part}.dataset must be a dict, got {dataset!r}')
+        places.append((f'{part}.dataset.data_prefix', dataset.get('data_prefix')))
+        pipeline = dataset.get('pipeline', [{}])
+        if not isinstance(pipeline, list) or not all(isinstance(s, dict) for s in pipeline or [0]):
+            raise ConfigError(
+                f'config {path}: {part}.dataset.pipeline must be a list of at least one '
+                f'dict(type=..., ...), got {pipeline!r}'
+            )
+    for place, value in places:
+        if value is not None and not isinstance(value, dict):
+            raise ConfigError(f'config {path}: {place} must be a dict, got {value!r}')
 
 
 def _merged(options: Sequence[str], config: Config) -> dict[str, Any]:

@@ -65,10 +65,7 @@ def choose_folder(
             if found is not None:
                 return RunFolder(path.parent, 'cut off', found)
     if resume:
-        raise ConfigError(
-            f'--resume: {parent} holds no run of this config, checkpoint, data and schedules that '
-            f'was cut off'
-        )
+        raise ConfigError(_nothing_to_resume(parent))
     return _new_folder(parent)
 
 
@@ -85,7 +82,7 @@ def check_choice(parent: Path, *, work_dir: Path | None, resume: bool | None) ->
     if work_dir is not None:
         _stores_of(work_dir, resume)
     elif resume and not any(parent.glob(f'*/{SCORES}/*.sqlite')):
-        raise ConfigError(f'--resume: {parent} holds no run that was cut off')
+        raise ConfigError(_nothing_to_resume(parent))
     if work_dir is None:
         check_folder(parent, 'the folder of the results,')
     else:
@@ -106,6 +103,13 @@ def _chosen(path: Path, fingerprint: Mapping[str, str], resume: bool | None) -> 
         owner = (path / SCORES / LOCK).read_text(encoding='utf-8').strip()
         raise ConfigError(f'{path} is being written by another process ({owner or "unknown"})')
     return RunFolder(path, 'finished' if finished else 'cut off' if stores else 'new', lock)
+
+
+def _nothing_to_resume(parent: Path) -> str:
+    return (
+        f'--resume: {parent} holds no run of this config, checkpoint, data and schedules that was '
+        f'cut off'
+    )
 
 
 def _stores_of(path: Path, resume: bool | None) -> tuple[list[Path], bool]:

@@ -60,7 +60,10 @@ def build_model(config: Config) -> nn.Module:
                 f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer '
                 f'or STASwinTransformer3D'
             )
-        return MODELS.build(config.model)
+        model = MODELS.build(config.model)
+    if not hasattr(getattr(model, 'cls_head', None), 'num_classes'):
+        raise ConfigError(f'the model of {config.filename} has no cls_head with num_classes')
+    return model
 
 
 def build_model_of_shapes(config: Config) -> nn.Module:
@@ -240,8 +243,8 @@ def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
 def views_per_video(config: Config) -> int:
     """Temporal clips x spatial crops of the test pipeline; 1 where it says nothing."""
     views = 1
-    pipeline = config.test_dataloader.dataset.pipeline if 'test_dataloader' in config else []
-    for step in pipeline:
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    for step in dataset.get('pipeline') or []:
         crops = {'ShortSideCrops': 3, 'ThreeCrop': 3, 'TenCrop': 10}.get(step.get('type'), 1)
         views *= step.get('num_clips', 1) * step.get('num_crops', crops)
     return views

@@ -5,7 +5,7 @@ from .explain import Explanation, check_stage, check_variant, explain
 from .files import SUFFIXES, encode
 from .recording import record
 from .sheet import contact_sheet, contact_strip, draw_frames, draw_sheet
-from .views import View, read_views
+from .views import View, one_crop_of, read_views
 
 __all__ = [
     'SUFFIXES',
@@ -23,6 +23,7 @@ __all__ = [
     'encode',
     'explain',
     'make_examples',
+    'one_crop_of',
     'read_views',
     'record',
 ]

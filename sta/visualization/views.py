@@ -47,19 +47,28 @@ def read_views(
     Raises:
         ConfigError, DataError: no pipeline, or one that cannot be built or gives no RGB clips.
     """
-    settings = (config.get('test_dataloader') or {}).get('dataset') or {}
-    if not settings.get('pipeline'):
-        raise ConfigError(f'config {config.filename} defines no test pipeline')
-    one_crop = copy.deepcopy(config)
-    pipeline, num_crops = middle_crop(settings['pipeline'])
-    one_crop.test_dataloader.dataset.pipeline = pipeline
-    dataset = files_dataset(one_crop, files)
+    dataset, num_crops = one_crop_of(config, files)
     for index in range(len(files)):
         sample = dataset[index]
         if isinstance(sample, BrokenVideo):
             yield sample
             continue
         yield _view(config, model, os.fspath(files[index]), sample, num_crops)
+
+
+def one_crop_of(config: Config, files: Sequence[str | os.PathLike]) -> tuple[Any, int]:
+    """Videos under a config's test pipeline, of its crops the middle one; and how many it has.
+
+    Raises:
+        ConfigError, DataError: no pipeline, or one that cannot be built.
+    """
+    settings = (config.get('test_dataloader') or {}).get('dataset') or {}
+    if not settings.get('pipeline'):
+        raise ConfigError(f'config {config.filename} defines no test pipeline')
+    one_crop = copy.deepcopy(config)
+    pipeline, num_crops = middle_crop(settings['pipeline'])
+    one_crop.test_dataloader.dataset.pipeline = pipeline
+    return files_dataset(one_crop, files), num_crops
 
 
 def middle_crop(pipeline: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:

@@ -227,3 +227,21 @@ def test_other_paths_are_looked_for_here_then_beside_the_config_then_in_the_repo
 def test_numbers_that_are_none_are_refused(path: str, text: str) -> None:
     said = refusal(path, f'model.backbone.depth={text}')
     assert f'model.backbone.depth={text}: {text} is no value of a setting' in said
+
+
+@pytest.mark.parametrize(
+    ('option', 'said'),
+    [
+        ('test_cfg=3', 'test_cfg must be a dict, got 3'),
+        ('model.backbone=[1]', 'model.backbone must be a dict, got [1]'),
+        ('test_dataloader=dict(dataset=None)', 'test_dataloader.dataset must be a dict, got None'),
+        ('test_dataloader=dict(dataset=dict(pipeline=[]))', 'pipeline must be a list of at least'),
+    ],
+)
+def test_parts_of_the_wrong_kind_are_named(path: str, option: str, said: str) -> None:
+    assert said in refusal(path, option)
+
+
+def test_a_config_that_ends_the_process_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'exit.py').write_text('raise SystemExit(3)\n')
+    assert 'exit.py cannot be read: SystemExit: 3' in refusal(tmp_path / 'exit.py')

@@ -55,7 +55,8 @@ def test_data_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_none(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / 'vit_b_ssv2.pth').write_text('not found')
-    (tmp_path / 'sthv2').mkdir()
+    (tmp_path / 'sthv2/videos').mkdir(parents=True)
+    (tmp_path / 'sthv2/videos/a.mp4').touch()
     (tmp_path / 'sthv2/sthv2_val_list_videos.txt').write_text('a.mp4 0\n')
     folders = ('--checkpoints', tmp_path, '--data', tmp_path)
     refused('reproduce', 'table5', *folders, said=('vit_b_ssv2.pth',))

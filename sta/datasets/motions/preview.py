@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,8 @@ def save_contact_sheet(source: ClipSource, path: Path, *, first_index: int = 0) 
     is_coded, data = cv2.imencode('.png', sheet)
     if not is_coded:
         raise OSError(f'could not encode {path} as PNG')
+    if not path.parent.is_dir():  # which would be made
+        raise FileNotFoundError(errno.ENOENT, 'no such folder', str(path.parent))
     with replacing(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
