@@ -1,4 +1,4 @@
-# Fine-tuning on a small set: AdamW, two epochs of warm-up, cosine to the last epoch. The learning rate is for the
+# Fine-tuning on a small set: AdamW, 25 steps of warm-up, cosine to the last epoch. The learning rate is for the
 # batches of 8 videos that tools/prepare_custom.py writes: change both together.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=5)
 val_cfg = dict(type='SoundVideosValLoop')
@@ -8,14 +8,8 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=3e-4, betas=(0.9, 0.999), weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
 )
-# Both end with the training, however many epochs it has.
+# The rate is their product, and cosine ends with the training, however many epochs it has.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        begin=2,
-        eta_min_ratio=0.01,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=25),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, convert_to_iter_based=True),
 ]
