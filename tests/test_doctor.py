@@ -223,11 +223,11 @@ def test_opencv_wheels_of_two_versions_are_broken(
     monkeypatch.syspath_prepend(str(tmp_path))
     finding = check_opencv()
     assert finding.state is State.BROKEN
-    _, usual, headless = finding.mend.split(' && ')
-    assert usual == f'{FORCED}"opencv-python==5.0.0.93" "opencv-contrib-python==5.0.0.93"'
-    assert (
-        headless.endswith('"opencv-python-headless==5.0.0.93"') and 'uninstall' not in finding.mend
-    )
+    both = '"opencv-python==5.0.0.93" "opencv-contrib-python==5.0.0.93"'
+    _, change, usual, headless = finding.mend.split(' && ')
+    assert change == f'{FORCED}{both} "opencv-python-headless==5.0.0.93"'
+    assert usual.endswith(f' {both}') and headless.endswith(' "opencv-python-headless==5.0.0.93"')
+    assert 'uninstall' not in finding.mend
 
 
 def test_opencv_that_lost_files_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
