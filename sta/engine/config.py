@@ -174,6 +174,9 @@ def _refuse_no_dicts(config: Config, path: str) -> None:
                 f'config {path}: {part}.dataset.pipeline must be a list of at least one '
                 f'dict(type=..., ...), got {pipeline!r}'
             )
+    scope = config.get('default_scope', 'mmaction')
+    if not isinstance(scope, str):
+        raise ConfigError(f'config {path}: default_scope must be a name, got {scope!r}')
     for place, value in places:
         if value is not None and not isinstance(value, dict):
             raise ConfigError(f'config {path}: {place} must be a dict, got {value!r}')

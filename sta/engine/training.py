@@ -89,9 +89,20 @@ def build_train_runner(config: Config) -> Runner:
         if start is not None:
             runner.register_hook(_StartFrom(start))
         runner.register_hook(_FiniteTraining(), priority='VERY_HIGH')
-        runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
-        runner.build_train_loop(copy.deepcopy(config.train_cfg))
+        _try_parts(runner, config)
     return runner
+
+
+def _try_parts(runner: Runner, config: Config) -> None:
+    """Build once what the runner builds when it trains, so that a misfit shows now."""
+    settings = runner.optim_wrapper, runner._train_loop
+    try:
+        runner._train_loop = runner.build_train_loop(copy.deepcopy(config.train_cfg))
+        runner.optim_wrapper = runner.build_optim_wrapper(copy.deepcopy(config.optim_wrapper))
+        if config.get('param_scheduler') is not None:
+            runner.build_param_scheduler(copy.deepcopy(config.param_scheduler))
+    finally:
+        runner.optim_wrapper, runner._train_loop = settings
 
 
 def _start_of(config: Config) -> Callable[[nn.Module], LoadReport] | None:
@@ -265,6 +276,9 @@ def _check_names(config: Config) -> None:
 
 def _check_start(config: Config) -> None:
     """Of several starts one is asked for, and what training would write over is not there."""
+    for key in ('load_from', 'pretrained'):
+        if not isinstance(config.get(key), str | None):
+            raise ConfigError(f'{key} must be the path of a checkpoint, got {config[key]!r}')
     folder, resume, whole = Path(config.work_dir), config.get('resume'), config.get('load_from')
     if resume:
         if whole is not None and not whole.endswith('.pth'):
@@ -305,6 +319,11 @@ def _check_recipe(config: Config) -> None:
             raise ConfigError(
                 f'optim_wrapper.optimizer.{key} must be a number of at least 0, got {value!r}'
             )
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    if not isinstance(hook.get('interval', 1), int):
+        raise ConfigError(
+            f'default_hooks.checkpoint.interval must be a whole number, got {hook["interval"]!r}'
+        )
     whole = [('train_cfg', 'max_epochs'), ('train_cfg', 'max_iters'), ('train_cfg', 'val_interval')]
     whole += [(f'{part}_dataloader', 'batch_size') for part in ('train', 'val')]
     whole += [('auto_scale_lr', 'base_batch_size')]
