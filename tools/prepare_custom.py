@@ -87,8 +87,8 @@ with hosts_needed():
         Recipe,
         as_argument,
         class_list,
+        config_text,
         epochs_for,
-        evaluation_config_text,
         names_sides,
         train_config_text,
     )
@@ -207,14 +207,16 @@ def write(
     for name in ('train', 'val', 'test'):  # of an earlier run
         outputs.part_file(name).unlink(missing_ok=True)
     trained.unlink(missing_ok=True)
-    for name, videos in split.parts.items() if divided else ():
+    parts = split.parts if divided else {}
+    for name, videos in parts.items():
         outputs.write_part(name, videos)
     write_whole(classes, class_list(prepared))
     part = split.evaluated if divided else None
-    names = arguments.map or str(classes)
-    text = evaluation_config_text(prepared, base=base, classes=names, part=part)
+    text = config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
     write_whole(tested, text)
     print('\n'.join([*describe(prepared), *split.notes]))
+    if parts:
+        print(f'wrote {" and ".join(str(outputs.part_file(name)) for name in parts)}')
     print_crop(prepared, config, base)
     written = [tested]
     if 'train' in split.parts:
@@ -248,7 +250,7 @@ def print_next(prepared: Prepared, split: Split, mapped: str | None, written: li
         print(f'next: python tools/train.py {as_argument(written[0])}')
     else:
         print(checkpoint_needed(prepared, mapped))
-    print(f'next: python tools/test.py {as_argument(written[-1])} {checkpoint}')
+    print(f'next: python tools/test.py {as_argument(written[-1])} {as_argument(Path(checkpoint))}')
 
 
 def recipe_for(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from mmaction.registry import TRANSFORMS
+from mmengine.registry import init_default_scope
 
 import sta.models  # noqa: F401  (heals the host, so that its transforms import)
 from sta.datasets.sampling import videomae_k400_indices, videomae_ssv2_indices
@@ -281,3 +283,50 @@ def test_mmaction2s_frames_are_not_the_published_ones() -> None:
 def test_a_stride_where_the_protocol_has_none() -> None:
     with pytest.raises(ValueError, match='videomae_ssv2 has no stride, got 4'):
         ProtocolSampleFrames(protocol='videomae_ssv2', num_clips=2, stride=4)
+
+
+def half_dark(folder: Path) -> Path:
+    """20 frames, black on the left, and on the right grey of level 10 i."""
+    with av.open(str(folder / 'half.mp4'), 'w') as container:
+        stream = container.add_stream('libx264', rate=10, options={'crf': '5'})
+        stream.width, stream.height, stream.pix_fmt = 128, 64, 'yuv420p'
+        for i in range(20):
+            picture = np.zeros((64, 128, 3), np.uint8)
+            picture[:, 64:] = 10 * i
+            frame = av.VideoFrame.from_ndarray(picture, format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return folder / 'half.mp4'
+
+
+def test_a_clip_for_training(tmp_path: Path) -> None:
+    """Which frames, what a mirror does, and that the label stays."""
+    init_default_scope('mmaction')
+    path = str(half_dark(tmp_path))
+
+    def clip(**settings: object) -> np.ndarray:
+        made = TRANSFORMS.build(dict(type='TrainingClip', clip_len=4, size=32, **settings))
+        packed = made(dict(filename=path, label=3, start_index=0, modality='RGB'))
+        assert packed['inputs'].shape == (1, 3, 4, 32, 32)
+        assert packed['data_samples'].gt_label.item() == 3
+        return packed['inputs'][0, 0].numpy()  # frames, rows, columns of red
+
+    steady = clip(augment=False)
+    assert np.array_equal(steady, clip(augment=False))
+    # The middle of each quarter of the video; the centre of the picture, half of it black.
+    assert steady[:, :, 20:].mean((1, 2)) == pytest.approx([20, 70, 120, 170], abs=12)
+    assert steady[:, :, :12].max() < 12
+    whole = dict(area_range=(1.0, 1.0), stride=2)
+    for flip, right in ((0.0, slice(20, None)), (1.0, slice(0, 12))):
+        for _ in range(4):
+            moved = clip(flip_ratio=flip, **whole)
+            steps = np.diff(moved[:, :, right].mean((1, 2)))
+            assert steps == pytest.approx([20, 20, 20], abs=6)
+            assert moved[:, :, :12].mean() == pytest.approx(0, abs=12) or flip
+    for wrong, said in (
+        (dict(flip_ratio=2), 'flip_ratio must be between 0 and 1, got 2'),
+        (dict(area_range=(0, 1)), 'area_range'),
+        (dict(stride=0), 'must be positive'),
+    ):
+        with pytest.raises(ValueError, match=said):
+            clip(**wrong)

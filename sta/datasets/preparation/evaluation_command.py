@@ -50,7 +50,7 @@ def _as_text(value: str) -> str:
     return repr(value)
 
 
-def evaluation_config_text(prepared: Prepared, *, base: str, classes: str, part: str | None) -> str:
+def config_text(prepared: Prepared, *, base: str, classes: str, part: str | None = None) -> str:
     """A config that evaluates videos of one's own.
 
     Args:
@@ -119,7 +119,7 @@ def epochs_for(num_videos: int, batch_size: int) -> int:
 
 
 def train_config_text(prepared: Prepared, split: Split, recipe: Recipe) -> str:
-    """A config that trains on videos of one's own; it inherits from that of evaluation_config_text.
+    """A config that trains on videos of one's own; it inherits from that of config_text.
 
     Args:
         prepared: the list.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import Annotation
-from sta.datasets.preparation.evaluation_command import evaluation_command, evaluation_config_text
+from sta.datasets.preparation.evaluation_command import config_text, evaluation_command
 from sta.datasets.preparation.folder_index import FolderIndex
 from sta.datasets.preparation.matching import Matched, match_files
 from sta.datasets.preparation.outputs import Outputs
@@ -135,7 +135,7 @@ def test_a_config_with_odd_paths(tmp_path, monkeypatch) -> None:
     done = prepared([good('a')], folder=odd, out=odd)
     values: dict = {}
     classes = str(odd / 'classes.txt')
-    text = evaluation_config_text(done, base='configs/b.py', classes=classes, part=None)
+    text = config_text(done, base='configs/b.py', classes=classes, part=None)
     exec(text, values)
     assert values['_base_'] == os.path.abspath('configs/b.py')
     found = values['test_dataloader']['dataset']
