@@ -79,6 +79,9 @@ class _Steady(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
     def write(self, data: Any) -> int:
         left = memoryview(data).cast('B')
         size = len(left)

@@ -99,6 +99,8 @@ def write_export(
     try:
         return _write_into(folder, module, captured, path, clip_shape, facts, tolerance)
     except OSError as error:
+        if error.errno is None:  # no error of the system
+            raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
