@@ -24,6 +24,7 @@ from .repair import (
     numpy_requirement,
     opencv_requirements,
     opencv_wheels,
+    pip_command,
     reinstall,
     repair_opencv,
     replace_distributions,
@@ -74,7 +75,7 @@ def refuse_missing(needed_by: str, *modules: str) -> None:
         raise HostError(
             f'{needed_by} needs {", ".join(missing)}, not installed here (a plain installation '
             f'brings what sta.apply needs). Mend: make install, or in a clone of the project '
-            f'{sys.executable} -m pip install ".[all]"'
+            + pip_command('install ".[all]"')
         )
 
 

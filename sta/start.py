@@ -106,10 +106,7 @@ def _reason(error: Exception) -> str | None:
     doctor = f'`{sys.executable} -m sta.doctor` names what is broken and what mends it'
     module = (getattr(error, 'name', None) or '').partition('.')[0]
     if isinstance(error, ModuleNotFoundError) and module not in ('', 'sta'):
-        return (
-            f'not installed: {module}. Mend: make install, or {sys.executable} -m pip install -r '
-            f'requirements.txt; {doctor}'
-        )
+        return f'not installed: {module}. Mend: make install; {doctor}'
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if raised_in.startswith(str(REPOSITORY / 'sta')) and not (
         isinstance(error, ImportError) and module != 'sta'

@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_said_first(
         (('--num-stages', '9'), ('9 stages do not fit',)),
         (('--seed', '-1'), ('--seed must be between 0 and 4294967295, got -1',)),
         (('--seed', '5000000000'), ('--seed must be between 0 and 4294967295',)),
-        (('--cfg-options', 'test_cfg=3'), ('defines no test_cfg',)),
+        (('--cfg-options', 'test_cfg=3'), ('test_cfg must be a dict, got 3',)),
         (('--cfg-options', 'test_cfg.x=1e999'), ("'test_cfg' cannot be written into",)),
         (('--search-videos', '7'), ('leaves none of the 7 videos',)),
         (('--clips', 'nowhere'), ('nowhere does not exist',)),

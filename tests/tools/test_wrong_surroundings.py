@@ -150,7 +150,7 @@ def test_a_process_of_its_own_ends_the_same_way(tiny: Tiny) -> None:
     ('module', 'source', 'said'),
     [
         ('torch', 'raise ModuleNotFoundError("No module", name="torch")', 'not installed: torch'),
-        ('cv2', 'None.nothing', 'a library does not import (AttributeError: '),
+        ('cv2', 'None.nothing', 'OpenCV does not import (AttributeError: '),
         ('cv2', 'raise ImportError("libGL.so.1: no such file")', 'libGL.so.1: no such file'),
     ],
 )
@@ -384,13 +384,14 @@ def test_a_worker_that_dies_costs_nothing_that_was_scored(
 ) -> None:
     folder = tmp_path / 'run'
     command = (tiny.one_view, tiny.checkpoint, '--schedules', '0', '--examples', '0')
-    command += ('--work-dir', folder, '--cfg-options', *WORKERS)
+    command += ('--work-dir', folder, '--cfg-options')
     deadly(lambda: os.kill(os.getppid(), signal.SIGKILL))
     said = ('a data loading worker died: it was killed (is memory short?)', 'is kept')
-    refused('test', *command, said=(*said, '--cfg-options test_dataloader.num_workers=N'))
+    said += ('--cfg-options test_dataloader.num_workers=N',)
+    refused('test', *command, *WORKERS, said=said)
     assert not (folder / 'results.json').exists()
     monkeypatch.undo()
-    assert run_tool('test', *command, 'test_dataloader.num_workers=0') == 0
+    assert run_tool('test', *command, WORKERS[1], 'test_dataloader.num_workers=0') == 0
     found = json.loads((folder / 'results.json').read_text())['environment']
     assert len(read_scores(folder / 'scores.npz').names) == NUM_VIDEOS
     assert found['resumed'] < NUM_VIDEOS
@@ -427,9 +428,7 @@ def test_a_worker_that_dies_elsewhere(
     options = ('--schedules', '0', '--cfg-options', *WORKERS)
     said += ('test_dataloader.num_workers=N',)
     if tool == 'predict':
-        refused(
-            'predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos', *options, said=said
-        )
+        name = ('predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos')
     else:
         name = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
     refused(*name, *options, said=said)
