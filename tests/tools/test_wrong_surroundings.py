@@ -209,9 +209,7 @@ def test_a_worker_that_dies_elsewhere(
     options = ('--schedules', '0', '--cfg-options', *WORKERS)
     said += ('test_dataloader.num_workers=N',)
     if tool == 'predict':
-        refused(
-            'predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos', *options, said=said
-        )
+        command = ('predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos')
     else:
-        name = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
-    refused(*name, *options, said=said)
+        command = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
+    refused(*command, *options, said=said)
