@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -147,6 +148,8 @@ def test_a_dev_shm_that_holds_no_batch(tiny: Tiny, tmp_path: Path, child: Callab
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """Something happens to the process that opens the fourth video."""
+    # torch raises for it at any moment: in its own lazy imports that would leave half a module.
+    importlib.import_module('torch._dynamo')
 
     def install(happens: Callable[[], None]) -> None:
         opened = OpenVideo.transform
