@@ -164,7 +164,7 @@ def _refuse_no_dicts(config: Config, path: str) -> None:
         below = config[part] if isinstance(config[part], dict) else {}
         inner = ('backbone', 'cls_head', 'optimizer', 'data_prefix')
         places += [(f'{part}.{key}', below[key]) for key in inner if key in below]
-        dataset = below.get('dataset', {})
+        dataset = below.get('dataset') or {}
         if not isinstance(dataset, dict):
             raise ConfigError(f'config {path}: {part}.dataset must be a dict, got {dataset!r}')
         places.append((f'{part}.dataset.data_prefix', dataset.get('data_prefix')))

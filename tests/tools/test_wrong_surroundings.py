@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -150,7 +151,7 @@ def test_a_process_of_its_own_ends_the_same_way(tiny: Tiny) -> None:
     ('module', 'source', 'said'),
     [
         ('torch', 'raise ModuleNotFoundError("No module", name="torch")', 'not installed: torch'),
-        ('cv2', 'None.nothing', 'OpenCV does not import (AttributeError: '),
+        ('cv2', 'None.nothing', 'does not import (AttributeError: '),
         ('cv2', 'raise ImportError("libGL.so.1: no such file")', 'libGL.so.1: no such file'),
     ],
 )
@@ -365,6 +366,8 @@ def test_a_dev_shm_that_holds_no_batch(tiny: Tiny, tmp_path: Path, child: Callab
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """Something happens to the process that opens the fourth video."""
+    # torch raises for it at any moment: in its own lazy imports that would leave half a module.
+    importlib.import_module('torch._dynamo')
 
     def install(happens: Callable[[], None]) -> None:
         opened = OpenVideo.transform
@@ -428,7 +431,7 @@ def test_a_worker_that_dies_elsewhere(
     options = ('--schedules', '0', '--cfg-options', *WORKERS)
     said += ('test_dataloader.num_workers=N',)
     if tool == 'predict':
-        name = ('predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos')
+        command = ('predict', tiny.one_view, tiny.checkpoint, tiny.folder / 'videos')
     else:
-        name = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
-    refused(*name, *options, said=said)
+        command = ('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', tmp_path / 'run')
+    refused(*command, *options, said=said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -250,7 +251,9 @@ def _chosen(
 def _in_turn(names: Iterable[str], settings: SplitSettings) -> list[str]:
     if settings.order == 'ordered':
         return sorted(names, key=_by_number, reverse=True)
-    return sorted(names, key=lambda n: hashlib.sha256(f'{settings.seed}/{n}'.encode()).digest())
+    # By the bytes of a name, which are the same in every locale.
+    drawn = {name: hashlib.sha256(os.fsencode(f'{settings.seed}/{name}')) for name in names}
+    return sorted(drawn, key=lambda name: drawn[name].digest())
 
 
 def _by_number(name: str) -> list[tuple[int, int, str]]:
