@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sta.compat import (
     blames_numpy,
@@ -301,9 +302,12 @@ def _state_of_absence() -> State:
 
 def _missing_files(distribution: str) -> list[str]:
     """Files that a wheel brought and that are not there; compiled ones come and go."""
-    files = importlib.metadata.distribution(distribution).files or []
-    wanted = [path for path in files if path.suffix != '.pyc' and '..' not in path.parts]
-    return [str(path) for path in wanted if not os.path.exists(path.locate())]
+    # Not from Distribution.files, which leaves out what is gone (Python 3.12, importlib_metadata).
+    found = importlib.metadata.distribution(distribution)
+    rows = csv.reader((found.read_text('RECORD') or '').splitlines())
+    listed = [PurePosixPath(row[0]) for row in rows if row]
+    wanted = [path for path in listed if path.suffix != '.pyc' and '..' not in path.parts]
+    return [str(path) for path in wanted if not os.path.exists(found.locate_file(path))]
 
 
 def _lacks_requirement(distribution: str, error: BaseException) -> bool:

@@ -180,6 +180,7 @@ def test_batches_come_in_order_again_and_again(persistent: bool) -> None:
 
 @needs_proc
 def test_an_iteration_that_is_broken_off_leaves_nothing() -> None:
+    gc.collect()  # what other tests have left
     before = num_descriptors()
     batches = loader(Numbers(length=40))
     for _ in range(3):

@@ -251,7 +251,8 @@ def test_a_training_that_runs_into_nan_stops(
     text = 'optim_wrapper = dict(optimizer=dict(lr=1e30))\n'
     said = ('loss is ', ' in iteration 2 (fp32): a lower learning rate')
     if kind == 'weights':
-        text = 'optim_wrapper = dict(optimizer=dict(lr=3.4e38))\n'
+        steep = 'dict(_delete_=True, type="SGD", lr=3e38, weight_decay=1e3)'
+        text = f'optim_wrapper = dict(optimizer={steep})\n'
         text += 'train_cfg = dict(max_epochs=1)\ntrain_dataloader = dict(batch_size=7)\n'
         said = ('holds NaN or infinity and is not saved, after iteration 1 (fp32)',)
     if kind == 'validation':
