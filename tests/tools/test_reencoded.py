@@ -17,7 +17,7 @@ MOTIONS = ROOT / 'data/motions'
 # Encoder, suffix and options, at about the quality of the control.
 FORMS = {
     'control': ('libx264', '.mp4', {'crf': '18', 'g': '16'}),
-    'xvid': ('mpeg4', '.avi', {'bf': '2', 'g': '12', 'qmin': '2', 'qmax': '3'}),
+    'xvid': ('mpeg4', '.avi', {'bf': '2', 'g': '12', 'qmin': '1', 'qmax': '2'}),
     'hevc': (
         'libx265',
         '.mp4',
@@ -25,8 +25,8 @@ FORMS = {
     ),
     'ts': ('libx264', '.ts', {'crf': '18', 'g': '12', 'bf': '3'}),
     'vp8': ('libvpx', '.webm', {'crf': '8', 'b': '2M', 'auto-alt-ref': '1', 'lag-in-frames': '16'}),
-    'mpeg2': ('mpeg2video', '.mpg', {'bf': '2', 'g': '12', 'qmin': '2', 'qmax': '3'}),
-    'wmv': ('wmv2', '.wmv', {'g': '12', 'qmin': '2', 'qmax': '3'}),
+    'mpeg2': ('mpeg2video', '.mpg', {'bf': '2', 'g': '12', 'qmin': '1', 'qmax': '2'}),
+    'wmv': ('wmv2', '.wmv', {'g': '12', 'qmin': '1', 'qmax': '2'}),
 }
 
 
