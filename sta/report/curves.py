@@ -96,7 +96,7 @@ def label_schedules(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> Non
         if name and (name not in highest or row.top1_percent > highest[name].top1_percent):
             highest[name] = row
     labels: list[Text] = []
-    axes.figure.draw_without_rendering()  # else the axes' limits and size are not known yet
+    axes.figure.get_layout_engine().execute(axes.figure)  # else the axes' size is not known yet
     for name, row in highest.items():
         label = axes.annotate(
             name,

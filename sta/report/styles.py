@@ -71,14 +71,14 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     entries there are, and none of them covers a point.
 
     Args:
-        figure: with a constrained layout.
+        figure: with a constrained layout and an Agg canvas.
         axes: whose labelled lines are listed, no pruning first.
         note: a line above the entries.
 
     Returns:
         The legend; None where nothing is drawn.
     """
-    legend = None
+    legend, renderer = None, figure.canvas.get_renderer()
     handles, labels = _no_pruning_first(*axes.get_legend_handles_labels())
     for columns in range(min(MOST_LEGEND_COLUMNS, len(handles)), 0, -1):
         legend = figure.legend(
@@ -94,8 +94,7 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
             columnspacing=1.4,
         )
         legend.get_title().set_color('0.35')
-        figure.draw_without_rendering()
-        box = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        box = legend.get_window_extent(renderer).transformed(figure.dpi_scale_trans.inverted())
         if box.width <= figure.get_figwidth() or columns == 1:
             break
         legend.remove()
