@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import torch
 from torch import nn
@@ -69,13 +71,13 @@ def test_grids_that_are_not_the_papers(name) -> None:
     model = swin()
     clip = swin_clip(model)
     ladder = model.backbone.drop_ladder(clip)
-    costs = [cost(model, PRUNERS[name], drops, clip) for drops in ladder]
     whole = cost(model, None, 0, clip)
     shares = [0.95, 0.9, 0.85]
     for share, found in zip(shares, solve_budgets(model, PRUNERS[name], shares, clip)):
         index = ladder.index(found.schedule)
-        assert found.gflops_per_view == costs[index] <= share * whole
-        assert index == 0 or costs[index - 1] > share * whole
+        around = ladder[max(index - 1, 0) : index + 1]
+        *dearer, own = [cost(model, PRUNERS[name], drops, clip) for drops in around]
+        assert found.gflops_per_view == own <= share * whole < min([*dearer, inf])
 
 
 def test_the_ladder_of_a_vit_is_every_r_that_fits() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import decord
@@ -58,6 +59,10 @@ def crop(frame: np.ndarray, place: int, rule: str) -> np.ndarray:
     return frame[:, start : start + 224]
 
 
+def slow(clip: Path) -> Any:
+    return pytest.param(clip, marks=pytest.mark.slow, id=clip.stem)
+
+
 PROTOCOLS = {
     'sta_vit_k400': (videomae_k400, 'videomae'),
     'sta_vit_ssv2': (videomae_ssv2, 'videomae'),
@@ -66,7 +71,7 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.parametrize('clip', CLIPS or [None], ids=lambda clip: clip and clip.stem)
+@pytest.mark.parametrize('clip', [*CLIPS[:3], *map(slow, CLIPS[3:])] or [None])
 @pytest.mark.parametrize('name', PROTOCOLS)
 def test_every_view(name: str, clip: Path | None) -> None:
     """Views stand crop by crop, the clips of each; of every view its first and last frame."""

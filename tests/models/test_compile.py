@@ -24,8 +24,15 @@ MORE = {
     'rounds': {'type': 'STAPruner', 'first_frame': 'tome_rounds', 'similarity': 'value'},
 }
 ALL = {**PRUNERS, **MORE}
-VIT = [('vit', name) for name in ('unpruned', *ALL)]
-SWIN = [('swin', name) for name in ('unpruned', *PER_CHUNK, *MORE)]
+QUICK = {
+    'vit': ('unpruned', 'sta', 'random', 'merge', 'drop'),
+    'swin': ('unpruned', 'sta', 'rounds'),
+}
+CASES = [
+    pytest.param(kind, name, marks=() if name in QUICK[kind] else pytest.mark.slow)
+    for kind, names in (('vit', ALL), ('swin', (*PER_CHUNK, *MORE)))
+    for name in ('unpruned', *names)
+]
 # Reading a value on the host, or a shape that depends on values: neither fits into a CUDA graph.
 ON_THE_HOST = {'_local_scalar_dense', 'item', 'nonzero', 'unique_dim', '_unique2', 'masked_select'}
 
@@ -57,7 +64,7 @@ def without_gradients() -> Any:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize(('kind', 'name'), [*VIT, *SWIN])
+@pytest.mark.parametrize(('kind', 'name'), CASES)
 def test_one_graph_serves_every_batch_of_a_size(kind: str, name: str) -> None:
     model, make = tiny(kind, name)
     run = compiled(model, 'eager')
@@ -82,7 +89,7 @@ def test_every_variant_compiles_once(kind: str) -> None:
     assert counters['stats']['unique_graphs'] == 3
 
 
-@pytest.mark.parametrize(('kind', 'name'), [*VIT, *SWIN])
+@pytest.mark.parametrize(('kind', 'name'), CASES)
 def test_exported_graphs_take_any_batch_and_ask_the_host_nothing(kind: str, name: str) -> None:
     model, make = tiny(kind, name)
     batch = torch.export.Dim('batch', min=1)

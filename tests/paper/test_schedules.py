@@ -6,7 +6,6 @@ import pytest
 
 from sta.paper import build_tables
 from sta.paper.experiment import Experiment, variant_of
-from sta.paper.results import FilledTable
 from sta.paper.schedules import after_blocks, in_order, per_frame, stages_of, with_stages
 from sta.paper.settings import setting_of, sta
 from sta.pruning import ScheduleError
@@ -64,20 +63,6 @@ def test_a_schedule_that_does_not_fit_is_refused() -> None:
         per_frame(VIT_L, [196, 0, 0], 'x')
     with pytest.raises(ScheduleError, match='the last block of this model is 23'):
         after_blocks(VIT_L, 64, [5, 13, 25], 'x')
-
-
-def test_stages_in_words(filled: dict[str, FilledTable]) -> None:
-    words = {row.label: cells[4].ours for row, cells in rows_of(filled['table6d'])}
-    assert words == {
-        'baseline': '-',
-        'constant {48,48,48}': '1: 8x48, 9: 4x96b, 17: 2x192',
-        'decreasing {64,32,16}': '1: 8x64, 9: 4x64b, 17: 2x64',
-        'increasing {27,54,108}': '1: 8x27, 9: 4x108b, 17: 2x432',
-    }
-
-
-def rows_of(table: FilledTable) -> list:
-    return list(zip(table.table.rows, table.cells, strict=True))
 
 
 def test_every_variant_of_a_setting_has_a_name_of_its_own() -> None:
