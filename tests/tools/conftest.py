@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
+from sta.report import evaluation_folder
+from sta.report.page import write as page_writing
+from sta.sweeps import outputs as sweep_outputs
 from sta.sweeps import start as start_module
 from sta.sweeps.job import ElementJob
 from tests.checkpoints.sources import WRAPPINGS, authors_names
@@ -26,6 +30,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Default folders are relative to the current one."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes half of a tiny evaluation: only tests of pictures, so marked, draw.
+
+    Module-wide fixtures are run before this one, and draw.
+    """
+    if request.node.get_closest_marker('pictures'):
+        return
+    for module in (evaluation_folder, page_writing, sweep_outputs):
+        for name in ('plot_accuracy_vs_gflops', 'plot_accuracy_vs_throughput'):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
 
 
 @pytest.fixture

@@ -116,6 +116,7 @@ def test_a_number_out_of_range_is_one_line(
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.pictures
 def test_the_page_stays_small(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sta.visualization.examples.MOST_BYTES', 30_000)
     folder = evaluate(tiny, tmp_path / 'run', '--examples', 7)

@@ -31,7 +31,7 @@ def sweep(tiny: Tiny, *words: object, config: Path | None = None) -> int:
     return run_tool('sweep', *given, '--sweep-dir', 'sweep', *words)
 
 
-@pytest.mark.parametrize('shards', [1, 3, 4])
+@pytest.mark.parametrize('shards', [1, 4])
 def test_shards_end_in_the_table_of_one_process(
     tiny: Tiny, alone: Path, in_process: list[str], shards: int
 ) -> None:
@@ -51,6 +51,7 @@ def test_shards_end_in_the_table_of_one_process(
     assert [one['state'] for one in facts['elements']] == ['done'] * shards
 
 
+@pytest.mark.pictures
 def test_every_kind_of_file(tiny: Tiny, alone: Path, in_process: list[str], capsys) -> None:
     assert sweep(tiny, '--shards', 2, '--name', 'mine') == 0
     capsys.readouterr()
