@@ -143,5 +143,10 @@ def check_target(path: Path, option: str) -> None:
 def write_text(path: Path, text: str) -> None:
     r"""Write UTF-8 with the line ends that ``text`` has; bytes of names that are none as \udcff."""
     content = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    write_bytes(path, content.encode('utf-8'))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file."""
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode('utf-8'))
+        temporary.write_bytes(content)

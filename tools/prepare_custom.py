@@ -79,6 +79,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from mmengine.config import Config
 
+    from sta.atomic import write_text
     from sta.checkpoints import load_encoder
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
@@ -93,7 +94,7 @@ with hosts_needed():
         train_config_text,
     )
     from sta.datasets.preparation.folder_index import FolderIndex
-    from sta.datasets.preparation.outputs import Outputs, write_whole
+    from sta.datasets.preparation.outputs import Outputs
     from sta.datasets.preparation.own_videos import (
         read_class_folders,
         read_labelled_files,
@@ -210,10 +211,10 @@ def write(
     parts = split.parts if divided else {}
     for name, videos in parts.items():
         outputs.write_part(name, videos)
-    write_whole(classes, class_list(prepared))
+    write_text(classes, class_list(prepared))
     part = split.evaluated if divided else None
     text = config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
-    write_whole(tested, text)
+    write_text(tested, text)
     print('\n'.join([*describe(prepared), *split.notes]))
     if parts:
         print(f'wrote {" and ".join(str(outputs.part_file(name)) for name in parts)}')
@@ -221,7 +222,7 @@ def write(
     written = [tested]
     if 'train' in split.parts:
         recipe = recipe_for(config, len(split.parts['train']), prepared, arguments.pretrained)
-        write_whole(trained, train_config_text(prepared, split, recipe))
+        write_text(trained, train_config_text(prepared, split, recipe))
         written = [trained, tested]
         if not recipe.flip_ratio:
             print('clips are not mirrored: names of classes tell left from right (flip_ratio)')

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from sta.atomic import replacing
+from sta.atomic import write_bytes
 from sta.datasets.motions.classes import CLASS_NAMES, label_of_index
 from sta.datasets.motions.clip import ClipSource
 
@@ -106,7 +106,7 @@ def _claim_folder(source: ClipSource, out: Path) -> None:
             f'{folder} holds clips made with another seed, size, difficulty or version of the '
             'generator: delete it or choose another --out'
         )
-    _write_whole(note, content.encode())
+    write_bytes(note, content.encode())
 
 
 def _write_clips(
@@ -137,7 +137,7 @@ def _start_worker() -> None:
 def _write_job(source: ClipSource, out: Path, indices: list[int]) -> int:
     """Write some clips; returns how many."""
     for index in indices:
-        _write_whole(out / clip_path(source.split, index), source.mp4(index))
+        write_bytes(out / clip_path(source.split, index), source.mp4(index))
     return len(indices)
 
 
@@ -145,12 +145,6 @@ def _write_lists(source: ClipSource, out: Path, num_clips: int) -> list[int]:
     """Write SPLIT.txt and classes.txt; returns the size of each clip in bytes."""
     paths = [clip_path(source.split, index) for index in range(num_clips)]
     lines = [f'{path} {label_of_index(index)}\n' for index, path in enumerate(paths)]
-    _write_whole(out / 'classes.txt', ''.join(f'{name}\n' for name in CLASS_NAMES).encode())
-    _write_whole(out / f'{source.split}.txt', ''.join(lines).encode())
+    write_bytes(out / 'classes.txt', ''.join(f'{name}\n' for name in CLASS_NAMES).encode())
+    write_bytes(out / f'{source.split}.txt', ''.join(lines).encode())
     return [(out / path).stat().st_size for path in paths]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a name of its own and rename it: no reader ever sees half of it."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)

@@ -83,11 +83,11 @@ class Outputs:
         Raises:
             DataError: a path cannot stand in a list; names it.
         """
-        write_whole(self.list_file, list_text(videos))
+        write_text(self.list_file, list_text(videos))
 
     def write_part(self, part: str, videos: Sequence[Annotation]) -> None:
         """Write 'path label' lines of one part of the videos."""
-        write_whole(self.part_file(part), list_text(videos))
+        write_text(self.part_file(part), list_text(videos))
 
     def write_excluded(self, videos: Iterable[Excluded]) -> None:
         """Write the csv of what is not in the list."""
@@ -95,9 +95,4 @@ class Outputs:
         writer = csv.writer(text, lineterminator='\n')
         writer.writerow(Excluded._fields)
         writer.writerows((legible(video.path), *video[1:]) for video in videos)
-        write_whole(self.excluded_file, text.getvalue())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write UTF-8 under a name of its own and rename it: no reader ever sees half of it."""
-    write_text(path, text)
+        write_text(self.excluded_file, text.getvalue())
