@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -96,6 +97,9 @@ class Guard:
 
     def _serve(self, channel: Connection) -> NoReturn:
         try:
+            # What the parent left to be collected stays: a decoder that ends here would wait for
+            # threads that only the parent has.
+            gc.freeze()
             for number in (*_FATAL, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the closed channel ends us

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import faulthandler
+import gc
 import io
 import itertools
 import mmap
@@ -191,6 +192,7 @@ class _QuietStart:
         self._start = start
 
     def __call__(self, worker_id: int) -> None:
+        gc.freeze()  # see Guard: what the parent left is not for its children to end
         faulthandler.disable()
         for number in _CRASHES:
             signal.signal(number, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from sta.datasets.errors import DeadProcessError
 from sta.datasets.guard import Guard, GuardError
+from sta.datasets.transport import through_memory
 
 
 def answer(task: str, value: object = None) -> object:
@@ -169,6 +172,28 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return state != 'Z'  # a dead one that nobody has asked about
+
+
+class EndsChildren:
+    """As a decoder that waits for threads its child has not, only sooner."""
+
+    def __init__(self) -> None:
+        self.owner, self.itself = os.getpid(), self
+
+    def __del__(self) -> None:
+        if os.getpid() != self.owner:
+            os._exit(9)
+
+
+def test_what_the_parent_left_to_be_collected_is_not_ended_in_the_child() -> None:
+    gc.disable()
+    try:
+        EndsChildren()
+        assert Guard(gc.collect, time_limit_s=5)() >= 0
+        loader = DataLoader(range(2), num_workers=1, collate_fn=lambda _: gc.collect())
+        assert min(through_memory(loader)) >= 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize('limit', [0, -1])
