@@ -6,12 +6,14 @@ Imports nothing heavy, so that --help and mistakes in options are answered at on
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .compat import HostError
 
@@ -42,6 +44,25 @@ def add_resume(parser: argparse.ArgumentParser, text: str) -> None:
     either.add_argument(
         '--no-resume', action='store_const', const=False, dest='resume', help='see --resume'
     )
+
+
+def pruner_names() -> str:
+    """Short names of the pruners that come with sta, for help texts.
+
+    Read from their class statements: importing them would take seconds.
+    """
+    names = []
+    for path in (Path(__file__).parent / 'pruning').glob('*.py'):
+        for node in ast.parse(path.read_text('utf-8')).body:
+            if isinstance(node, ast.ClassDef):
+                given = {word.arg: word.value for word in node.keywords}
+                found = [given[key] for key in ('name', 'presets') if key in given]
+                names += [word for value in found for word in _words(ast.literal_eval(value))]
+    return ', '.join(sorted(names))
+
+
+def _words(value: str | dict[str, Any] | None) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def find_path(path: str, *folders: str | os.PathLike) -> str:

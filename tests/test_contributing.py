@@ -1,41 +1,87 @@
-"""The example of CONTRIBUTING.md is a pruner that works."""
+"""The recipe of CONTRIBUTING.md for a pruner works, from an empty file to the tables."""
 
 from __future__ import annotations
 
+import csv
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 
-from sta.pruning import PruningStage, StageContext
+from sta.pruning import PRUNERS, Pruner, PruningStage, StageContext, short_names
+from sta.start import pruner_names
+from tests.tools.tiny import child_config, make_tiny, run_tool
 
 ROOT = Path(__file__).parents[1]
 
 
-def example() -> object:
+def recipe(kind: str) -> str:
+    """The block of the recipe's section that starts so."""
     text = (ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8')
-    code = re.search(r'```python\n(import torch\n.*?)```', text, re.DOTALL).group(1)
-    names: dict[str, object] = {}
-    exec(code, names)
-    return names['EvenPruner']()
+    return re.search(rf'```python\n({kind}.*?)```', text, re.DOTALL).group(1)
 
 
-def test_the_example_pruner_keeps_every_second_token_of_each_chunk() -> None:
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """even.py in a folder that Python looks into; forgotten afterwards."""
+    (tmp_path / 'even.py').write_text(recipe('import torch\n'))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'even'
+    sys.modules.pop('even', None)
+    PRUNERS.pop('EvenPruner', None)
+
+
+@pytest.fixture
+def example(module: str) -> Pruner:
+    __import__(module)
+    return PRUNERS['EvenPruner']()
+
+
+def test_the_example_pruner_keeps_every_second_token_of_each_chunk(example: Pruner) -> None:
     tokens = torch.arange(2 * 8.0).reshape(2, 8, 1)
     ids = torch.zeros(2, dtype=torch.int64)
     context = StageContext(0, torch.arange(8).repeat(2, 1), (2, 2), ids)
     stage = PruningStage(after_block=1, num_chunks=2, num_drop=2)
-    pruned = example()(tokens, None, stage, context)
+    pruned = example(tokens, None, stage, context)
     assert pruned.kept.tolist() == [[0, 2, 4, 6]] * 2
     assert pruned.tokens[..., 0].tolist() == [[0, 2, 4, 6], [8, 10, 12, 14]]
 
 
-def test_the_example_runs_in_a_backbone() -> None:
-    from sta.models import STAVisionTransformer
+def test_from_an_empty_file_to_the_tables(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = make_tiny(tmp_path)
+    config = child_config(tmp_path / 'mine.py', tiny.one_view, recipe('custom_imports'))
+    given = (config, tiny.checkpoint, '--schedules', 0, 4)
+    assert run_tool('test', *given, '--work-dir', 'run') == 0
+    with Path('run/results.csv').open() as file:
+        rows = {row['name']: row for row in csv.DictReader(file)}
+    assert list(rows) == ['unpruned', 'sta-4', 'even-4']
+    assert rows['even-4']['tokens_after_stages'] == rows['sta-4']['tokens_after_stages']
+    assert float(rows['even-4']['gflops_per_view']) < float(rows['sta-4']['gflops_per_view'])
+    for name in ('results.md', 'report.html', 'accuracy_vs_gflops.svg'):
+        assert 'even' in Path('run', name).read_text(), name
+    capsys.readouterr()
+    assert run_tool('count_flops', config, '--pruners', 'even', '--budget', 0.8) == 0
+    said = capsys.readouterr().out
+    assert re.search(r'even drops \d+, ', said) and 'even-' in said
 
-    size = dict(img_size=32, patch_size=16, embed_dims=32, depth=3, num_heads=2, num_frames=16)
-    backbone = STAVisionTransformer(schedule=1, pruner=example(), **size).eval()
-    clip = torch.zeros(1, 3, 16, 32, 32)
-    with torch.no_grad():
-        _, kept = backbone(clip, return_kept=True)
-    assert [indices.shape[1] for indices in kept] == backbone.schedule.tokens_after_stages(32)
+
+def test_a_taken_name_is_refused(module: str) -> None:
+    from sta.pruning import PrunerError
+
+    with pytest.raises(PrunerError, match="called 'sta' already: sta.pruning.sta_pruner.STAPruner"):
+
+        class Mine(Pruner, name='sta'):
+            pass
+
+    assert 'Mine' not in PRUNERS
+
+
+def test_help_texts_name_every_pruner_that_comes_with_sta() -> None:
+    own = {n for n, v in short_names().items() if PRUNERS[v['type']].__module__.startswith('sta.')}
+    assert pruner_names() == ', '.join(sorted(own))

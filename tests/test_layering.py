@@ -19,7 +19,6 @@ TOOLS = sorted((ROOT / 'tools').glob('*.py'))
 # A room of sta/ may import rooms of its own or a lower storey; a room not named here has no place.
 STOREYS = {
     0: {'__init__', 'installed', 'repair', 'compat', 'start', 'atomic', 'pruning'},
-    1: {'registry'},
     2: {'models'},
     3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints', 'hosts'},
     4: {'report', 'paper', 'sweeps', 'export'},

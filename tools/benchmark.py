@@ -65,7 +65,6 @@ with hosts_needed():
     from sta.analysis.breakdown import time_by_part
     from sta.analysis.machine import cpu_name, describe_machine, describe_state
     from sta.atomic import check_target
-    from sta.engine import chosen_variants
     from sta.engine.benchmarking import (
         compiling,
         pruning_shares,
@@ -82,7 +81,7 @@ with hosts_needed():
         twins_of,
         with_backward,
     )
-    from sta.engine.session import build_model, clip_shape, explained
+    from sta.engine.session import build_model, clip_shape, explained, variants_of
     from sta.engine.variant_loop import PRECISIONS, describe_hardware
     from sta.report import (
         benchmark_rows,
@@ -119,9 +118,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
     config = load_config(arguments.config, arguments.cfg_options)
     model = build_model(config).eval()
     shape = clip_shape(model.backbone)
-    variants = chosen_variants(
-        config.get('test_cfg') or {}, schedules=arguments.schedules, pruners=[arguments.pruner]
-    )
+    variants = variants_of(config, schedules=arguments.schedules, pruners=[arguments.pruner])
     files = []
     if arguments.clips or arguments.end_to_end:
         files = listed_videos(config, arguments.clips, arguments.max_videos)

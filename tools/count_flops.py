@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import find_path, hosts_needed, pruner_names, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -35,8 +35,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic; '
-        'default: config',
+        help=f'{pruner_names()}; default: config',
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
@@ -51,13 +50,18 @@ with hosts_needed():
     from mmengine.config import Config
 
     from sta.analysis import count_costs
-    from sta.engine import chosen_pruners, chosen_variants, expand_variants
     from sta.engine.budgets import meet_budgets
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
-    from sta.engine.session import build_model_of_shapes, clip_shape, views_per_video
-    from sta.engine.variants import UNPRUNED
-    from sta.pruning import Variant
+    from sta.engine.session import (
+        build_model_of_shapes,
+        clip_shape,
+        defaults_of,
+        variants_of,
+        views_per_video,
+    )
+    from sta.pruning import Variant, chosen_pruners, expand_variants
+    from sta.pruning.variants import UNPRUNED
     from sta.report import cost_table, print_table
 
 
@@ -66,9 +70,7 @@ def count(arguments: argparse.Namespace) -> None:
     if arguments.budget:
         variants = variants_within(config, arguments)
     else:
-        variants = chosen_variants(
-            config.get('test_cfg', {}), schedules=arguments.schedules, pruners=arguments.pruners
-        )
+        variants = variants_of(config, schedules=arguments.schedules, pruners=arguments.pruners)
     model = build_model_of_shapes(config)
     *costs, unpruned = count_costs(
         model, [*variants, Variant(UNPRUNED)], clip_shape(model.backbone)
@@ -89,7 +91,7 @@ def variants_within(config: Config, arguments: argparse.Namespace) -> list[Varia
     pruners, lines = meet_budgets(config, pruners, arguments.budget)
     for line in lines:
         print(line)
-    return expand_variants([0], pruners)
+    return expand_variants([0], pruners, defaults_of(config))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -54,10 +54,9 @@ with hosts_needed():
 
     from sta.checkpoints import load_checkpoint
     from sta.datasets.class_names import read_class_names
-    from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
-    from sta.engine.session import build_model, clip_shape
+    from sta.engine.session import build_model, clip_shape, variants_of
     from sta.export import (
         ClipClassifier,
         capture,
@@ -72,7 +71,7 @@ with hosts_needed():
 def export(arguments: argparse.Namespace, command: str) -> None:
     check_arguments(arguments)
     config = load_config(arguments.config, arguments.cfg_options)
-    variant = one_variant(arguments)
+    variant = one_variant(config, arguments)
     out = arguments.out or Path(
         'work_dirs', Path(arguments.config).stem, f'{variant.name}.{arguments.format}'
     )
@@ -127,9 +126,9 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ConfigError(f'--tolerance must be above 0 and below 1, got {arguments.tolerance}')
 
 
-def one_variant(arguments: argparse.Namespace) -> Variant:
+def one_variant(config: Config, arguments: argparse.Namespace) -> Variant:
     """The variant typed; a pruner that takes no schedule comes last, and is refused by name."""
-    return chosen_variants({}, schedules=[arguments.schedule], pruners=[arguments.pruner])[-1]
+    return variants_of(config, schedules=[arguments.schedule], pruners=[arguments.pruner])[-1]
 
 
 def main(argv: list[str] | None = None) -> int:

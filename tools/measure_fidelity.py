@@ -65,7 +65,6 @@ with hosts_needed():
 
     from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
-    from sta.engine import parse_pruner_text, parse_schedule_text, with_seeds
     from sta.engine.budgets import meet_budgets
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command
@@ -74,7 +73,7 @@ with hosts_needed():
     from sta.engine.scoring import Scorer
     from sta.engine.session import build_test_runner, clip_shape
     from sta.evaluation import Fidelity, fidelities
-    from sta.pruning import Variant
+    from sta.pruning import Variant, parse_pruner_text, parse_schedule_text, with_seeds
     from sta.report import print_table
     from sta.report.classes import numbered_names
     from sta.report.fidelity import FidelityRow, fidelity_table, write_fidelity

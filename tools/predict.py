@@ -54,11 +54,10 @@ with hosts_needed():
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
     from sta.datasets.video_list import BrokenVideo
-    from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
     from sta.engine.prediction import files_dataset, find_videos, predict
-    from sta.engine.session import build_model, check_variants, say_what_takes_long
+    from sta.engine.session import build_model, check_variants, say_what_takes_long, variants_of
     from sta.report import print_table
     from sta.report.classes import numbered_names
     from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
@@ -73,9 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.amp:
         config.test_cfg.precision = arguments.amp
     files = find_videos(arguments.videos)
-    variants = chosen_variants(
-        config.test_cfg, schedules=arguments.schedules, pruners=arguments.pruners
-    )
+    variants = variants_of(config, schedules=arguments.schedules, pruners=arguments.pruners)
     model = build_model(config)
     names = names_of_classes(config, model.cls_head.num_classes, arguments.classes)
     files_dataset(config, files)

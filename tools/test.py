@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import add_resume, find_path, hosts_needed, tool_parser
+from sta.start import add_resume, find_path, hosts_needed, pruner_names, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -44,8 +44,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         '--pruners',
         nargs='+',
         metavar='NAME',
-        help='sta, random, tube-random, tome, tome-drop, vid-tldr, temporal, semantic, rlt, '
-        'or with settings sta:similarity=value; default: test_cfg of the config',
+        help=f'{pruner_names()}, or with settings sta:similarity=value; default: test_cfg of the '
+        'config',
     )
     parser.add_argument(
         '--seeds',
@@ -107,13 +107,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.engine import (
-        first_decides,
-        parse_pruner_text,
-        parse_schedule_text,
-        start_processes,
-        with_seeds,
-    )
+    from sta.engine import first_decides, start_processes
     from sta.engine.budgets import meet_budgets
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command
@@ -121,6 +115,7 @@ with hosts_needed():
     from sta.engine.run_folder import RunFolder, check_choice, choose_folder
     from sta.engine.session import build_test_runner, say
     from sta.engine.shard import WHOLE, parse_shard
+    from sta.pruning import parse_pruner_text, parse_schedule_text, with_seeds
     from sta.report import print_accuracy_table, write_results
     from sta.report.evaluation_folder import (
         MOST_EXAMPLES,

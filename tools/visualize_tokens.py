@@ -72,11 +72,10 @@ with hosts_needed():
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
     from sta.datasets.video_list import BrokenVideo
-    from sta.engine import chosen_variants
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
     from sta.engine.prediction import find_videos
-    from sta.engine.session import build_model
+    from sta.engine.session import build_model, variants_of
     from sta.pruning import Variant
     from sta.report.classes import numbered_names
     from sta.visualization import (
@@ -134,8 +133,7 @@ def the_variant(config: Any, arguments: argparse.Namespace) -> Variant:
     if arguments.columns < 1:
         raise DataError(f'--columns must be at least 1, got {arguments.columns}')
     schedules = None if arguments.schedule is None else [arguments.schedule]
-    test_cfg = config.get('test_cfg') or {}
-    return chosen_variants(test_cfg, schedules=schedules, pruners=[arguments.pruner])[-1]
+    return variants_of(config, schedules=schedules, pruners=[arguments.pruner])[-1]
 
 
 def class_names(config: Any, num_classes: int) -> tuple[str, ...]:

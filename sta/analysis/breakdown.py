@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from sta.pruning import Pruned, PruningStage, StageContext
-
-from .throughput import WrappedPruner
+from sta.pruning import WatchedPruner
 
 PARTS = ('linear layers', 'attention', 'windows and filling', 'pruning', 'norms and GELU', 'rest')
 _ATTENTION, _PRUNING = 'sta: attention', 'sta: pruning'
@@ -19,20 +17,6 @@ _LINEAR = ('aten::addmm', 'aten::mm', 'aten::mkldnn_convolution', 'aten::convolu
 _LINEAR += ('aten::cudnn_convolution', 'aten::_addmm_activation', 'aten::slow_conv3d_forward')
 _MOVING = ('aten::index_select', 'aten::gather', 'aten::cat', 'aten::roll', 'aten::constant_pad_nd')
 _NORMS = ('aten::native_layer_norm', 'aten::gelu')
-
-
-class _NamedPruner(WrappedPruner):
-    """A pruner whose calls can be told from the rest of a profile."""
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        with record_function(_PRUNING):
-            return super().__call__(tokens, features, stage, context)
-
-    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
-        with record_function(_PRUNING):
-            return super().kept_at_input(clip, grid)
 
 
 def time_by_part(model: nn.Module, run: Callable[[], Any], *, rounds: int) -> dict[str, float]:
@@ -75,7 +59,7 @@ def _named(model: nn.Module) -> Iterator[None]:
                 stack.callback(module.register_forward_pre_hook(enter).remove)
                 stack.callback(module.register_forward_hook(leave).remove)
         if pruner is not None:
-            model.pruner = _NamedPruner(pruner)
+            model.pruner = WatchedPruner(pruner, around=lambda: record_function(_PRUNING))
             stack.callback(setattr, model, 'pruner', pruner)
         yield
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sta.models.prunable import drops_at_input
 from sta.pruning import Variant, tubelet_changes
 
 from .places import StageTokens, token_grid, tokens_of_stages
@@ -67,7 +66,7 @@ def observe(
 
 def _left(backbone: Any, kept: Sequence[Tensor], clip_shape: Sequence[int]) -> StageTokens | None:
     """The tokens behind the last stage that drops; None where nothing is dropped."""
-    if drops_at_input(backbone.pruner):
+    if backbone.pruner.at_input:
         return StageTokens(token_grid(backbone, clip_shape), None, kept[0])
     stages = zip(
         backbone.schedule.stages, tokens_of_stages(backbone, kept, clip_shape), strict=True

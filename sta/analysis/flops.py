@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from sta.evaluation import Cost
-from sta.models.prunable import drops_at_input
 from sta.pruning import ScheduleError, Variant
 
 aten = torch.ops.aten
@@ -92,7 +91,7 @@ def count_costs(
     costs = []
     for variant in variants:
         with model.backbone.using(variant):
-            if drops_at_input(model.backbone.pruner):
+            if model.backbone.pruner.at_input:
                 raise ScheduleError(
                     f'what {variant.name} costs depends on the clips: tools/test.py reports the '
                     f'average over those it evaluates'

@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.prunable import drops_at_input
-
 from .places import BlockTokens, TokenGrid, blocks_of, token_grid, tokens_of_blocks
 
 
@@ -51,7 +49,7 @@ def grad_norm(model: nn.Module, clips: Tensor, labels: Tensor | None = None) -> 
     Source: Eq. 7.
     """
     backbone = model.backbone
-    if drops_at_input(backbone.pruner):
+    if backbone.pruner.at_input:
         raise ValueError(f'{type(backbone.pruner).__name__} drops at the input, not in stages')
     if backbone.schedule.active and backbone.pruner.merges:
         raise ValueError(f'{type(backbone.pruner).__name__} merges: its tokens have no places')

@@ -9,7 +9,7 @@ import torch
 from numpy.polynomial import Polynomial
 from torch import Tensor, nn
 
-from sta.pruning import Variant
+from sta.pruning import Pruner, Variant
 
 from .flops import Recognizer, count_macs
 
@@ -36,11 +36,9 @@ def gflops_of_tokens(
     return Polynomial.fit(counts, np.array(macs) / 1e9, deg=len(counts) - 1)
 
 
-class _FirstTokens:
+class _FirstTokens(Pruner, name=None):
     """A pruner that keeps a given number of tokens, for counting: shapes are all that matters."""
 
-    merges = draws = per_chunk = False
-    similarity = None
     at_input = True
 
     def __init__(self, num_tokens: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from sta.pruning import Pruned, PruningStage, StageContext
+from sta.pruning import WatchedPruner
 
-from .clock import Clock, clock_of
+from .clock import clock_of
 
 
 @dataclass(frozen=True)
@@ -45,66 +45,6 @@ class Timing:
     def clips_per_s(self) -> float:
         """Clips per second at the median."""
         return self.batch_size / self.median_s
-
-
-class WrappedPruner:
-    """A pruner that answers like another one; subclasses watch its calls.
-
-    Args:
-        pruner: the one that does the work.
-    """
-
-    def __init__(self, pruner: Any) -> None:
-        self._pruner = pruner
-        self.similarity = pruner.similarity
-        self.draws = pruner.draws
-        self.merges = pruner.merges
-        self.per_chunk = pruner.per_chunk
-        self.check = pruner.check
-        self.at_input = getattr(pruner, 'at_input', False)
-
-    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
-        """Which tokens are computed at all, where that is decided at the input."""
-        return self._pruner.kept_at_input(clip, grid)
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """Prune one stage."""
-        return self._pruner(tokens, features, stage, context)
-
-
-class TimedPruner(WrappedPruner):
-    """A pruner that marks when its stages begin and end.
-
-    Args:
-        pruner: the one that does the work.
-        clock: by which.
-
-    Attributes:
-        spans: the marks of every stage.
-    """
-
-    def __init__(self, pruner: Any, clock: Clock) -> None:
-        super().__init__(pruner)
-        self._clock = clock
-        self.spans: list[tuple[Any, Any]] = []
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """Prune one stage between two marks."""
-        start = self._clock.mark()
-        pruned = super().__call__(tokens, features, stage, context)
-        self.spans.append((start, self._clock.mark()))
-        return pruned
-
-    def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
-        """Choose what is computed at all, between two marks."""
-        start = self._clock.mark()
-        kept = super().kept_at_input(clip, grid)
-        self.spans.append((start, self._clock.mark()))
-        return kept
 
 
 def time_interleaved(
@@ -149,13 +89,20 @@ def pruning_share(backbone: Any, run: Callable[[], Any], *, rounds: int, is_cuda
         is_cuda: whether they run on a GPU.
     """
     original, clock = backbone.pruner, clock_of(is_cuda)
-    timed = TimedPruner(original, clock)
-    backbone.pruner = timed
+    spans: list[tuple[Any, Any]] = []
+
+    @contextmanager
+    def timed() -> Iterator[None]:
+        begin = clock.mark()
+        yield
+        spans.append((begin, clock.mark()))
+
+    backbone.pruner = WatchedPruner(original, around=timed)
     try:
         start = clock.mark()
         for _ in range(rounds):
             run()
         [whole] = clock.seconds([(start, clock.mark())])
-        return float(clock.seconds(timed.spans).sum() / whole)
+        return float(clock.seconds(spans).sum() / whole)
     finally:
         backbone.pruner = original

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.prunable import drops_at_input
-
 from .places import blocks_of, tokens_of_blocks
 
 
@@ -64,7 +62,7 @@ def trajectory_sum_of(backbone: Any, clips: Tensor, *, block: int = -1) -> Tenso
     Raises:
         ValueError: the pruner merges: merged tokens belong to no frame.
     """
-    if drops_at_input(backbone.pruner):
+    if backbone.pruner.at_input:
         raise ValueError(f'{type(backbone.pruner).__name__} drops at the input, not in stages')
     if backbone.schedule.active and backbone.pruner.merges:
         raise ValueError(f'{type(backbone.pruner).__name__} merges: its tokens have no frame')

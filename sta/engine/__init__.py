@@ -11,29 +11,13 @@ from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be heal
 from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # noqa: E402
 from .validation import SoundVideosValLoop  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
-from .variants import (  # noqa: E402
-    VariantError,
-    chosen_pruners,
-    chosen_variants,
-    expand_variants,
-    parse_pruner_text,
-    parse_schedule_text,
-    with_seeds,
-)
 
 __all__ = [
     'LAUNCHERS',
     'BFloat16OptimWrapper',
     'LaunchError',
     'SoundVideosValLoop',
-    'VariantError',
     'VariantTestLoop',
-    'chosen_pruners',
-    'chosen_variants',
-    'expand_variants',
     'first_decides',
-    'parse_pruner_text',
-    'parse_schedule_text',
     'start_processes',
-    'with_seeds',
 ]

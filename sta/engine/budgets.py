@@ -10,9 +10,9 @@ from mmengine.config import Config
 
 from sta.analysis import BudgetError, gflops_of_tokens, solve_budgets, solve_thresholds
 from sta.pruning import ScheduleError
+from sta.pruning.variants import VariantError, own_amount, pruner_name
 
 from .session import build_model_of_shapes, clip_shape
-from .variants import VariantError, own_amount, pruner_name
 
 
 def meet_budgets(
@@ -42,7 +42,7 @@ def meet_budgets(
     model = build_model_of_shapes(config)
     found, lines = [], []
     for pruner in pruners:
-        name = pruner_name(pruner)
+        name = pruner_name(pruner, model.backbone.pruner_defaults)
         settings = {k: value for k, value in pruner.items() if k not in ('name', 'schedules')}
         if amount := own_amount(pruner):
             thresholds, said = _thresholds(config, model, shares, changes, name)

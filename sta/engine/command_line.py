@@ -17,14 +17,13 @@ from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.guard import how_it_ended
 from sta.evaluation import StoreError
 from sta.installed import accept_any_text
-from sta.pruning import ScheduleError
-from sta.registry import PrunerError
+from sta.pruning import PrunerError, ScheduleError
+from sta.pruning.variants import VariantError
 from sta.start import stdout_trouble
 
 from .config import ConfigError
 from .launch import LaunchError
 from .scoring import MemoryShortError
-from .variants import VariantError
 
 USER_ERRORS = (
     BudgetError,

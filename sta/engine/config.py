@@ -12,9 +12,8 @@ from typing import Any
 from mmengine.config import Config
 
 from sta.datasets.class_names import OFFICIAL
+from sta.pruning.variants import literal
 from sta.start import find_path
-
-from .variants import literal
 
 KNOWN_KEYS = (
     'auto_scale_lr',

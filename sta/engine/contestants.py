@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sta.models import STASwinTransformer3D
 from sta.models.host import host_backbone
-from sta.models.prunable import PrunableBackbone, drops_at_input
+from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 
 from .config import ConfigError
@@ -39,7 +39,7 @@ def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Any]:
         ConfigError: a pruner whose shapes depend on the clip.
     """
     for name, twin in twins.items():
-        if drops_at_input(twin.pruner):
+        if twin.pruner.at_input:
             raise ConfigError(
                 f'--compile: {name} lets the clip say how many tokens stay, which makes no graph '
                 f'of fixed shapes; leave it out'

@@ -12,10 +12,10 @@ from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
 from sta.datasets.errors import DataError
 from sta.datasets.transport import through_memory
+from sta.pruning.variants import chosen_variants
 
 from .batches import living_workers
 from .session import build_model
-from .variants import chosen_variants
 
 # Our transforms, and those of mmaction2 that do the same without surviving broken files.
 _HOST_TRANSFORMS = {'OpenVideo': 'DecordInit', 'DecodeFrames': 'DecordDecode'}

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from sta.analysis import count_costs, gflops_of_tokens
 from sta.evaluation import Cost
-from sta.models.prunable import drops_at_input
 from sta.pruning import ScheduleError, Variant
-
-from .variants import UNPRUNED, VariantError
+from sta.pruning.variants import UNPRUNED, VariantError
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # What becomes of a video whose scores are NaN or infinite: the run stops, or it counts as wrong.
@@ -184,7 +182,7 @@ class Scorer:
 
     def _drops_at_input(self, variant: Variant) -> bool:
         with self.model.backbone.using(variant):
-            return drops_at_input(self.model.backbone.pruner)
+            return self.model.backbone.pruner.at_input
 
     def _costs_of(self, flat: Tensor, num_videos: int) -> np.ndarray | None:
         """What the variants whose cost depends on the clips cost on these views."""

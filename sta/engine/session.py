@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,20 @@ from torch import nn
 from sta.checkpoints import CheckpointError, load_checkpoint
 from sta.datasets.errors import DataError
 from sta.evaluation import ScoreStore, StoreError
-from sta.pruning import ScheduleError, Variant
-from sta.registry import PrunerError
+from sta.pruning import PrunerError, ScheduleError, Variant
+from sta.pruning.variants import (
+    NO_DEFAULTS,
+    Defaults,
+    VariantError,
+    chosen_variants,
+    expand_variants,
+)
 
 from .config import ConfigError, reason_of
 from .fingerprint import fingerprint_of
 from .run_folder import SCORES, RunFolder
 from .scoring import check_on_nonfinite
 from .shard import WHOLE, Shard
-from .variants import VariantError, expand_variants
 
 # Read and digested within a second or two.
 _LARGE_BYTES = 300_000_000
@@ -64,6 +69,34 @@ def build_model(config: Config) -> nn.Module:
     if not hasattr(getattr(model, 'cls_head', None), 'num_classes'):
         raise ConfigError(f'the model of {config.filename} has no cls_head with num_classes')
     return model
+
+
+def variants_of(
+    config: Config,
+    *,
+    schedules: Sequence[str] | None = None,
+    pruners: Sequence[str] | None = None,
+) -> list[Variant]:
+    """Variants as typed, or where nothing was typed those of a config, named for its backbone.
+
+    Raises:
+        VariantError: see :func:`sta.pruning.chosen_variants`.
+    """
+    return chosen_variants(
+        config.get('test_cfg') or {},
+        schedules=schedules,
+        pruners=pruners,
+        defaults=defaults_of(config),
+    )
+
+
+def defaults_of(config: Config) -> Defaults:
+    """What the backbone of a config assumes of pruners where nothing is said."""
+    init_default_scope(config.get('default_scope', 'mmaction'))
+    backbone = (config.get('model') or {}).get('backbone')
+    kind = backbone.get('type') if isinstance(backbone, Mapping) else None
+    known = MODELS.get(kind) if isinstance(kind, str) else kind
+    return getattr(known, 'pruner_defaults', NO_DEFAULTS)
 
 
 def build_model_of_shapes(config: Config) -> nn.Module:
@@ -174,7 +207,9 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
             f"test_cfg of {config.filename} must have type='VariantTestLoop', got "
             f'{test_cfg.get("type")!r}'
         )
-    variants = expand_variants(test_cfg.get('schedules'), test_cfg.get('pruners'))
+    variants = expand_variants(
+        test_cfg.get('schedules'), test_cfg.get('pruners'), model.backbone.pruner_defaults
+    )
     check_variants(model, variants)
     return variants
 

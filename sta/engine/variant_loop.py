@@ -21,6 +21,7 @@ from sta.evaluation import (
     StoredVideo,
     assemble,
 )
+from sta.pruning.variants import expand_variants
 
 from .batches import Batch, living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
@@ -33,7 +34,6 @@ from .scoring import (
     not_finite_text,
 )
 from .shard import WHOLE
-from .variants import expand_variants
 
 
 class LocalPart(NamedTuple):
@@ -61,7 +61,7 @@ class VariantTestLoop(BaseLoop):
     Args:
         runner: mmengine's runner.
         dataloader: its test data loader, or settings of one.
-        schedules: what to drop, see :func:`sta.engine.variants.expand_variants`.
+        schedules: what to drop, see :func:`sta.pruning.expand_variants`.
         pruners: how to choose, settings of registered pruners.
         precision: 'fp32', 'bf16' or 'fp16' (autocast).
         max_views_per_forward: views in one forward pass at most; halved when memory is short.
@@ -94,7 +94,8 @@ class VariantTestLoop(BaseLoop):
             raise ValueError(
                 f'max_views_per_forward must be at least 1, got {max_views_per_forward}'
             )
-        self.variants = expand_variants(schedules, pruners)
+        model = getattr(runner.model, 'module', runner.model)
+        self.variants = expand_variants(schedules, pruners, model.backbone.pruner_defaults)
         self.precision = precision
         self.max_views_per_forward = max_views_per_forward
         self.on_nonfinite = check_on_nonfinite(on_nonfinite)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from sta.engine.config import ConfigError
-from sta.models.prunable import drops_at_input
 
 # What the exported model takes: clips as the backbone sees them, or RGB from 0 to 255.
 INPUTS = ('normalised', 'float', 'uint8')
@@ -34,7 +33,7 @@ class ClipClassifier(nn.Module):
         super().__init__()
         if getattr(model, 'with_neck', False):
             raise ExportError('a model with a neck cannot be exported: take the neck out')
-        if drops_at_input(model.backbone.pruner):
+        if model.backbone.pruner.at_input:
             raise ExportError(
                 f'{type(model.backbone.pruner).__name__} lets the clip say how many tokens stay, '
                 f'and an exported graph has fixed shapes: choose a pruner with a schedule, '

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sta.pruning import PruningSchedule, ScheduleError
-from sta.registry import PrunerError, build_pruner
+from sta.pruning import Pruner, PrunerError, build_pruner
 
 from .errors import HostModelError
 
@@ -24,10 +23,8 @@ def usable_pruner(pruner: Any, host_name: str) -> Any:
     """
     if pruner is None or isinstance(pruner, Mapping):
         pruner = build_pruner(pruner or {'type': 'STAPruner'})
-    elif isinstance(pruner, type) or not callable(pruner) or not hasattr(pruner, 'merges'):
-        raise PrunerError(
-            f"a pruner is dict(type='STAPruner', ...) or an object of such a class, got {pruner!r}"
-        )
+    elif not isinstance(pruner, Pruner):
+        raise PrunerError(f"a pruner is dict(type='STAPruner', ...) or a Pruner, got {pruner!r}")
     name = type(pruner).__name__
     if pruner.merges:
         raise HostModelError(
@@ -35,22 +32,9 @@ def usable_pruner(pruner: Any, host_name: str) -> Any:
             f'{host_name} pools by a plain mean: use a pruner that drops, such as STAPruner, or '
             f"sta's own STAVisionTransformer"
         )
-    if getattr(pruner, 'at_input', False):
+    if pruner.at_input:
         raise HostModelError(
             f'{name} drops at the input whatever the schedule, a different number from every clip, '
             f"which {host_name} cannot run as one batch: use sta's own STAVisionTransformer"
         )
     return pruner
-
-
-def check_stages(pruner: Any, schedule: PruningSchedule) -> None:
-    """Raise ScheduleError when the pruner cannot serve a stage of the schedule."""
-    for i, stage in enumerate(schedule.stages):
-        if not stage.num_drop:
-            continue
-        try:
-            pruner.check(stage)
-        except ValueError as error:
-            raise ScheduleError(
-                f'pruning stage {i + 1} (after block {stage.after_block}): {error}'
-            ) from None

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from sta.pruning import PruningSchedule
+from sta.pruning.base import check_stages
 
 from . import vit_hooks
 from .anatomy import Anatomy, Size, head_mean, submodule
 from .errors import HostModelError
-from .variant import check_stages, usable_pruner
+from .variant import usable_pruner
 from .vit_pass import CurrentPass, ForwardPass, first_context
 
 
@@ -45,7 +46,7 @@ class ViTPruning:
         self.grid = anatomy.grid_of_model(host)
         self.pruner = usable_pruner(pruner, type(host).__name__)
         self.schedule = self._parse(schedule, self.grid)
-        check_stages(self.pruner, self.schedule)
+        check_stages(self.pruner, self.schedule.stages)
         self._check_checkpointing(host)
         self.kept: list[Tensor] | None = None
         self._current = CurrentPass()

@@ -8,7 +8,7 @@ from mmaction.models import TimeSformerHead
 from mmaction.registry import MODELS
 from torch import Tensor
 
-from sta.pruning.checks import full_precision
+from sta.pruning.base import full_precision
 
 
 @MODELS.register_module()

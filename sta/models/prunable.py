@@ -6,8 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sta.pruning import PruningSchedule, PruningStage, ScheduleError, Variant
-from sta.registry import build_pruner
+from sta.pruning import (
+    Pruner,
+    PrunerError,
+    PruningSchedule,
+    ScheduleError,
+    Variant,
+    build_pruner,
+)
+from sta.pruning.base import check_stages
+from sta.pruning.variants import NO_DEFAULTS, Defaults
 
 # How the host's transformers draw their weights, in mmengine's words.
 INIT = (
@@ -25,9 +33,9 @@ class PrunableBackbone:
     """
 
     schedule: PruningSchedule
-    pruner: Any
-    # Settings that a pruner of this type gets where nothing is said.
-    pruner_defaults: Mapping[str, Mapping[str, Any]] = {}
+    pruner: Pruner
+    # By class name of a pruner: settings that are assumed where nothing is said.
+    pruner_defaults: Defaults = NO_DEFAULTS
 
     def parse_schedule(self, schedule: Any) -> PruningSchedule:
         """Parse and check a schedule against this model; the backbone defines it."""
@@ -37,7 +45,7 @@ class PrunableBackbone:
         """Schedules from the least to the most dropped; the backbone defines it."""
         raise TypeError(f'{type(self).__name__} does not define drop_ladder')
 
-    def check_pruner(self, pruner: Any) -> None:
+    def check_pruner(self, pruner: Pruner) -> None:
         """Raise ScheduleError when this backbone cannot work with a pruner; all will do."""
 
     def set_schedule(self, schedule: Any) -> None:
@@ -62,7 +70,7 @@ class PrunableBackbone:
             ValueError: unknown or unfit for the schedule; the old one stays.
         """
         pruner = self._as_pruner(pruner)
-        if drops_at_input(pruner):
+        if pruner.at_input:
             # A variant without a pruner would take it for its own, and drop where nothing is to go.
             raise ScheduleError(
                 f'{type(pruner).__name__} drops whatever the schedule: it is no setting of a '
@@ -85,29 +93,17 @@ class PrunableBackbone:
         finally:
             self.schedule, self.pruner = before
 
-    def _as_pruner(self, pruner: Any) -> Any:
-        if not isinstance(pruner, Mapping):
-            return pruner
-        return build_pruner({**self.pruner_defaults.get(pruner.get('type'), {}), **pruner})
+    def _as_pruner(self, pruner: Any) -> Pruner:
+        if isinstance(pruner, Mapping):
+            return build_pruner(pruner, self.pruner_defaults)
+        if not isinstance(pruner, Pruner):
+            raise PrunerError(
+                f"a pruner is dict(type='STAPruner', ...) or a Pruner, got {pruner!r}"
+            )
+        return pruner
 
-    def _set(self, schedule: PruningSchedule, pruner: Any) -> None:
-        if schedule.active or drops_at_input(pruner):
+    def _set(self, schedule: PruningSchedule, pruner: Pruner) -> None:
+        if schedule.active or pruner.at_input:
             self.check_pruner(pruner)
-        for i, stage in enumerate(schedule.stages):
-            if stage.num_drop:
-                _check_stage(pruner, stage, i)
+        check_stages(pruner, schedule.stages)
         self.schedule, self.pruner = schedule, pruner
-
-
-def drops_at_input(pruner: Any) -> bool:
-    """Whether a pruner drops before the first block, whatever the schedule."""
-    return getattr(pruner, 'at_input', False)
-
-
-def _check_stage(pruner: Any, stage: PruningStage, index: int) -> None:
-    try:
-        pruner.check(stage)
-    except ValueError as error:
-        raise ScheduleError(
-            f'pruning stage {index + 1} (after block {stage.after_block}): {error}'
-        ) from None

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from sta.pruning import PruningSchedule, ScheduleError, StageContext, clip_fingerprint
 
 from .attention import Block
-from .prunable import INIT, PrunableBackbone, drops_at_input
+from .prunable import INIT, PrunableBackbone
 from .vit_embedding import TubeletEmbed, sine_table
 
 
@@ -172,7 +172,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
 
     def check_pruner(self, pruner: Any) -> None:
         """Raise ScheduleError for dropping at the input where the kept tokens are not pooled."""
-        if drops_at_input(pruner):
+        if pruner.at_input:
             self._check_pooled()
 
     def _check_pooled(self) -> None:
@@ -219,7 +219,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
             different numbers of tokens, -1 stands behind the last.
         """
         tokens, grid = self._embed(x)
-        if drops_at_input(self.pruner):
+        if self.pruner.at_input:
             feature, kept = self._run_clip_by_clip(tokens, grid, x)
         else:
             tokens, sizes, kept = self._run_blocks(tokens, grid, x)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sta.engine import expand_variants
-from sta.pruning import PruningStage, Variant
+from sta.pruning import PruningStage, Variant, expand_variants
 
 # What a cell can ask for; the rest of a table's numbers are only quoted.
 COSTS = ('gflops', 'tokens', 'parameters', 'stages')

@@ -1,7 +1,18 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
+from .base import (
+    PRUNERS,
+    Pruned,
+    Pruner,
+    PrunerError,
+    StageContext,
+    StageScores,
+    WatchedPruner,
+    build_pruner,
+    select_tokens,
+    short_names,
+)
 from .baselines import RandomPruner, TubeRandomPruner
-from .context import Pruned, StageContext, StageScores, select_tokens
 from .fill import nearest_kept
 from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
 from .provenance import origins, trace
@@ -11,11 +22,25 @@ from .run_length import RunLengthPruner, tubelet_changes
 from .schedule import PruningSchedule, PruningStage, ScheduleError
 from .sta_pruner import STAPruner
 from .tome import ToMeDropPruner, ToMeMergePruner
-from .variant import Variant
+from .variants import (
+    UNPRUNED,
+    Variant,
+    VariantError,
+    chosen_pruners,
+    chosen_variants,
+    expand_variants,
+    parse_pruner_text,
+    parse_schedule_text,
+    pruner_name,
+    with_seeds,
+)
 from .vid_tldr import SaliencyMergePruner
 
 __all__ = [
+    'PRUNERS',
     'Pruned',
+    'Pruner',
+    'PrunerError',
     'PruningSchedule',
     'PruningStage',
     'RandomPruner',
@@ -28,15 +53,27 @@ __all__ = [
     'ToMeDropPruner',
     'ToMeMergePruner',
     'TubeRandomPruner',
+    'UNPRUNED',
     'Variant',
+    'VariantError',
+    'WatchedPruner',
+    'build_pruner',
+    'chosen_pruners',
+    'chosen_variants',
     'clip_fingerprint',
+    'expand_variants',
     'fit_to_grids',
     'grid_ladder',
     'nearest_kept',
     'origins',
     'parse_grid_schedule',
+    'parse_pruner_text',
+    'parse_schedule_text',
     'prune_stage',
+    'pruner_name',
     'select_tokens',
+    'short_names',
     'trace',
     'tubelet_changes',
+    'with_seeds',
 ]

@@ -6,30 +6,24 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from .checks import check_seed, tokens_per_chunk
-from .context import Pruned, StageContext, select_tokens
+from .base import Pruned, Pruner, StageContext, check_seed, select_tokens, tokens_per_chunk
 from .randomness import hash_uniform
 from .schedule import PruningStage
 
 
-class RandomPruner:
+class RandomPruner(Pruner, name='random'):
     """Keep random tokens, drawn anew for every clip, stage and chunk.
 
     Args:
         seed: equal seeds give equal draws, on every device and in every batch.
     """
 
-    merges = False
-    similarity = None
     draws = True
     per_chunk = True
 
     def __init__(self, *, seed: int = 0) -> None:
         check_seed(seed)
         self.seed = seed
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do."""
 
     def __call__(
         self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext
@@ -40,7 +34,7 @@ class RandomPruner:
         return _keep_smallest(tokens, draw, stage)
 
 
-class TubeRandomPruner:
+class TubeRandomPruner(Pruner, name='tube-random'):
     """Drop random places of the frame, the same ones in every frame (tubes).
 
     Every place of the frame draws one number per clip and stage; a chunk loses the places with the
@@ -51,17 +45,12 @@ class TubeRandomPruner:
         seed: equal seeds give equal draws, on every device and in every batch.
     """
 
-    merges = False
-    similarity = None
     draws = True
     per_chunk = True
 
     def __init__(self, *, seed: int = 0) -> None:
         check_seed(seed)
         self.seed = seed
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do."""
 
     def __call__(
         self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext

@@ -13,8 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from . import first_frame as image_pruner
-from .checks import check_choice, full_precision, tokens_per_chunk
-from .context import StageScores, select_tokens
+from .base import StageScores, check_choice, full_precision, select_tokens, tokens_per_chunk
 from .scores import (
     accumulate,
     normalise,

@@ -12,11 +12,11 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from .context import Pruned, StageContext
+from .base import Pruner
 from .schedule import PruningStage
 
 
-class RunLengthPruner:
+class RunLengthPruner(Pruner, name='rlt'):
     """Drop every tubelet that shows what the one before it showed, before the first block.
 
     How many go depends on the clip, so clips run one by one, and what this costs is an average over
@@ -32,12 +32,8 @@ class RunLengthPruner:
         ValueError: a threshold that is negative or no number.
     """
 
-    merges = False
-    similarity = None
-    draws = False
-    per_chunk = False
     at_input = True
-    amount = 'threshold'  # the setting that says how much goes
+    amount = 'threshold'
 
     def __init__(self, *, threshold: float = 0.1) -> None:
         number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
@@ -52,13 +48,6 @@ class RunLengthPruner:
             ValueError: always.
         """
         raise ValueError('run-length tokenization drops at the input and takes no schedule')
-
-    def __call__(
-        self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """There are no stages to prune; see :meth:`kept_at_input`."""
-        self.check(stage)
-        raise AssertionError('check refuses every stage')
 
     def kept_at_input(self, clip: Tensor, grid: tuple[int, int, int]) -> list[Tensor]:
         """Which tokens are computed at all.

@@ -5,13 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from . import first_frame as image_pruner
-from .checks import SIMILARITIES, check_choice, check_seed
-from .context import Pruned, StageContext
+from .base import SIMILARITIES, Pruned, Pruner, StageContext, check_choice, check_seed
 from .pruner import AFFINITIES, FIRST_FRAMES, PREVIOUS_SETS, SCORES, prune_stage
 from .schedule import PruningStage
 
 
-class STAPruner:
+class STAPruner(
+    Pruner,
+    name='sta',
+    # The halves of STA's score: only A, and only 1 - F.
+    presets={'temporal': {'score': 'temporal'}, 'semantic': {'score': 'semantic'}},
+):
     """STA as a pruner: see :func:`prune_stage` for what it computes.
 
     Args:
@@ -24,7 +28,6 @@ class STAPruner:
         seed: seed of a random first frame.
     """
 
-    merges = False
     per_chunk = True
 
     def __init__(

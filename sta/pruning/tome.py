@@ -8,13 +8,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import SIMILARITIES, check_choice, full_precision, tokens_per_chunk
-from .context import Pruned, StageContext, select_tokens
+from .base import (
+    SIMILARITIES,
+    Pruned,
+    Pruner,
+    StageContext,
+    check_choice,
+    full_precision,
+    select_tokens,
+    tokens_per_chunk,
+)
 from .schedule import PruningStage
 from .scores import normalise
 
 
-class ToMeMergePruner:
+class ToMeMergePruner(Pruner, name='tome'):
     """Token merging: average the most similar tokens instead of dropping any.
 
     A stage merges num_chunks * num_drop pairs with all tokens of the clip as one set, as the
@@ -27,15 +35,10 @@ class ToMeMergePruner:
     """
 
     merges = True
-    draws = False
-    per_chunk = False
 
     def __init__(self, *, similarity: str = 'key') -> None:
         check_choice(similarity, SIMILARITIES, 'similarity')
         self.similarity = similarity
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do: more than half the tokens are merged in rounds."""
 
     def __call__(
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
@@ -47,7 +50,7 @@ class ToMeMergePruner:
             return merge_rounds(tokens, features, context.sizes, stage.total_drop)
 
 
-class ToMeDropPruner:
+class ToMeDropPruner(Pruner, name='tome-drop'):
     """ToMe without the averaging: of every pair that would be merged, one token is dropped.
 
     A stage drops num_chunks * num_drop tokens with all tokens of the clip as one set, in rounds
@@ -57,16 +60,9 @@ class ToMeDropPruner:
         similarity: what is compared by cosine: 'query', 'key', 'value' or 'ffn'.
     """
 
-    merges = False
-    draws = False
-    per_chunk = False
-
     def __init__(self, *, similarity: str = 'key') -> None:
         check_choice(similarity, SIMILARITIES, 'similarity')
         self.similarity = similarity
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do."""
 
     def __call__(
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext

@@ -9,13 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import full_precision, tokens_per_chunk
-from .context import Pruned, StageContext
+from .base import Pruned, Pruner, StageContext, full_precision, tokens_per_chunk
 from .schedule import PruningStage
 from .tome import merge_rounds
 
 
-class SaliencyMergePruner:
+class SaliencyMergePruner(Pruner, name='vid-tldr'):
     """ToMe's merging with tokens weighted by how sharply they attend; background weighs nothing.
 
     The saliency of a token is the negative entropy of its row of the block's attention, mean over
@@ -31,12 +30,7 @@ class SaliencyMergePruner:
     """
 
     merges = True
-    draws = False
-    per_chunk = False
     similarity = 'key_and_sharpness'
-
-    def check(self, stage: PruningStage) -> None:
-        """Every stage will do: more than half the tokens are merged in rounds."""
 
     def __call__(
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext

@@ -10,7 +10,7 @@ from typing import Any
 
 from sta.engine.config import ConfigError
 from sta.engine.scoring import ON_NONFINITE
-from sta.engine.variants import parse_pruner_text, parse_schedule_text
+from sta.pruning.variants import parse_pruner_text, parse_schedule_text
 from sta.start import find_path
 
 from .plan import Evaluation, Sweep

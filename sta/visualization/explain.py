@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from sta.analysis.gradients import grad_norm
 from sta.engine.config import ConfigError
 from sta.engine.scoring import MemoryShortError, NotFiniteError, not_finite_text
-from sta.engine.variants import VariantError
-from sta.models.prunable import drops_at_input
 from sta.pruning import PruningSchedule, ScheduleError, Variant
+from sta.pruning.variants import VariantError
 
 from .recording import record
 from .rows import Row, input_row, kept_rows, score_rows, value_row
@@ -46,7 +45,7 @@ def check_variant(backbone: nn.Module, variant: Variant) -> PruningSchedule:
         ScheduleError: the model cannot hold it.
     """
     with backbone.using(variant):
-        if drops_at_input(backbone.pruner):
+        if backbone.pruner.at_input:
             raise VariantError(
                 f'{variant.name} drops at the input, before there are stages whose tokens could be '
                 f'shown'

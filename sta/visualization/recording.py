@@ -9,8 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from sta.analysis.places import StageTokens, TokenGrid, tokens_of_stages
-from sta.analysis.throughput import WrappedPruner
-from sta.pruning import Pruned, PruningStage, StageContext, StageScores, Variant
+from sta.pruning import (
+    Pruned,
+    PruningStage,
+    StageContext,
+    StageScores,
+    Variant,
+    WatchedPruner,
+)
 
 
 class StageMaps(NamedTuple):
@@ -49,27 +55,6 @@ class Recording(NamedTuple):
     stages: list[StageMaps]
 
 
-class RecordingPruner(WrappedPruner):
-    """A pruner whose scores are kept: the ones it ranked by, not computed again.
-
-    Attributes:
-        scores: of every stage that ran, by its 0-based number.
-    """
-
-    def __init__(self, pruner: WrappedPruner) -> None:
-        super().__init__(pruner)
-        self.scores: dict[int, StageScores] = {}
-
-    def __call__(
-        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
-    ) -> Pruned:
-        """Prune one stage and keep its scores."""
-        pruned = super().__call__(tokens, features, stage, context)
-        if pruned.scores is not None:
-            self.scores[context.stage_index] = pruned.scores
-        return pruned
-
-
 @torch.no_grad()
 def record(model: nn.Module, clip: Tensor) -> Recording:
     """Run a clip under the model's present variant.
@@ -88,13 +73,19 @@ def record(model: nn.Module, clip: Tensor) -> Recording:
         raise ValueError(f'one clip at a time, got {len(clip)}')
     if backbone.schedule.active and backbone.pruner.merges:
         raise ValueError(f'{type(backbone.pruner).__name__} merges: its tokens have no places')
-    recorder = RecordingPruner(backbone.pruner)
+    scores: dict[int, StageScores] = {}
+
+    def keep(pruned: Pruned, context: StageContext) -> None:
+        if pruned.scores is not None:
+            scores[context.stage_index] = pruned.scores
+
+    recorder = WatchedPruner(backbone.pruner, after=keep)
     with backbone.using(Variant('recorded', recorder, backbone.schedule)):
         feature, kept = backbone(clip, return_kept=True)
         logits = model.cls_head(feature)[0].float()
         places = tokens_of_stages(backbone, kept, clip.shape[1:])
     stages = [
-        _maps(index, stage, tokens, recorder.scores.get(index))
+        _maps(index, stage, tokens, scores.get(index))
         for index, (stage, tokens) in enumerate(zip(backbone.schedule.stages, places, strict=True))
     ]
     return Recording(logits.cpu(), stages)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +12,8 @@ import torch
 
 from sta.analysis import clock as clocks
 from sta.analysis.clock import ProcessClock
-from sta.analysis.throughput import TimedPruner, Timing, pruning_share, time_interleaved
-from sta.pruning import Variant
+from sta.analysis.throughput import Timing, pruning_share, time_interleaved
+from sta.pruning import Pruned, Pruner, StageContext, Variant, WatchedPruner
 from tests.models.small_vit import clips, small_vit
 
 
@@ -59,15 +61,12 @@ def test_median_and_quartiles_by_hand() -> None:
 
 
 def fake_backbone(clock: Clock) -> SimpleNamespace:
-    def pruner(*_):
-        clock.tick(0.5)
-        return 'pruned'
+    class Working(Pruner, name=None):
+        def __call__(self, *_):
+            clock.tick(0.5)
+            return 'pruned'
 
-    facts = dict(similarity='key', draws=False, merges=False, per_chunk=True)
-    for name, value in facts.items():
-        setattr(pruner, name, value)
-    pruner.check = lambda stage: None
-    return SimpleNamespace(pruner=pruner)
+    return SimpleNamespace(pruner=Working())
 
 
 def test_the_share_of_pruning(monkeypatch) -> None:
@@ -98,21 +97,38 @@ def test_the_pruner_comes_back_after_a_failure(monkeypatch) -> None:
     assert backbone.pruner is original
 
 
+class Watch:
+    """What a watched pruner does, in order; of its stages the numbers."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        self.seen.append('begin')
+        yield
+        self.seen.append('end')
+
+    def after(self, pruned: Pruned, context: StageContext) -> None:
+        assert pruned.tokens.shape[:2] == pruned.kept.shape
+        self.seen.append(context.stage_index)
+
+
 @pytest.mark.parametrize(
     'pruner',
     [{'type': 'STAPruner', 'first_frame': 'random'}, {'type': 'ToMeMergePruner'}],
     ids=['sta', 'merge'],
 )
-def test_a_timed_pruner_prunes_alike(pruner) -> None:
+def test_a_watched_pruner_prunes_alike(pruner) -> None:
     model, clip = small_vit(schedule=4, pruner=pruner), clips(2)
     with torch.no_grad():
         feature, kept = model(clip, return_kept=True)
-        timed = model.pruner = TimedPruner(model.pruner, ProcessClock())
+        watch = Watch()
+        model.pruner = WatchedPruner(model.pruner, around=watch.around, after=watch.after)
         again, kept_again = model(clip, return_kept=True)
     assert torch.equal(feature, again)
     assert all(torch.equal(a, b) for a, b in zip(kept, kept_again))
-    spent = ProcessClock().seconds(timed.spans)
-    assert spent.shape == (3,) and (spent > 0).all()
+    assert watch.seen == ['begin', 'end', 0, 'begin', 'end', 1, 'begin', 'end', 2]
 
 
 def test_a_share_of_a_real_model_is_a_share() -> None:
@@ -129,9 +145,11 @@ def test_choosing_at_the_input_counts_as_pruning() -> None:
     model.set_variant(Variant('rlt', {'type': 'RunLengthPruner', 'threshold': 1.1}, None))
     with torch.no_grad():
         feature, kept = model(clip, return_kept=True)
-        timed = model.pruner = TimedPruner(model.pruner, ProcessClock())
+        own, watch = model.pruner, Watch()
+        model.pruner = WatchedPruner(own, around=watch.around, after=watch.after)
         again, kept_again = model(clip, return_kept=True)
-        assert len(timed.spans) == 1
+        assert watch.seen == ['begin', 'end']
+        model.pruner = own
         assert torch.equal(feature, again) and torch.equal(kept[0], kept_again[0])
         assert kept[0].shape[1] < model.num_tokens(tuple(clip.shape[1:]))
         assert 0 < pruning_share(model, lambda: model(clip), rounds=2, is_cuda=False) < 1
@@ -191,13 +209,13 @@ def test_the_share_of_pruning_on_a_gpu(monkeypatch) -> None:
     backbone = fake_backbone(Clock(monkeypatch))
     work = backbone.pruner
 
-    def pruner(*arguments):
-        assert gpu.waits == 0
-        gpu.queue.append(0.5)
-        return work(*arguments)
+    class Working(Pruner, name=None):
+        def __call__(self, *arguments):
+            assert gpu.waits == 0
+            gpu.queue.append(0.5)
+            return work(*arguments)
 
-    vars(pruner).update(vars(work))
-    backbone.pruner = pruner
+    backbone.pruner = Working()
 
     def forward() -> None:
         gpu.queue.append(9.0)

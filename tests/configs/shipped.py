@@ -10,10 +10,9 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from sta.engine import expand_variants
 from sta.engine.config import load_config
 from sta.engine.session import build_model_of_shapes
-from sta.pruning import Variant
+from sta.pruning import Variant, expand_variants
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))

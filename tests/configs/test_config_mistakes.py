@@ -9,7 +9,7 @@ import torch
 
 from sta.engine.config import ConfigError, load_config
 from sta.engine.session import build_model
-from sta.registry import PrunerError
+from sta.pruning import PrunerError
 from tests.configs.shipped import path_of
 
 

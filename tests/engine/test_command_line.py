@@ -17,7 +17,7 @@ from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.transport import through_memory
 from sta.engine.batches import living_workers
 from sta.engine.command_line import USER_ERRORS, run_command
-from sta.engine.variants import VariantError
+from sta.pruning.variants import VariantError
 
 
 def raising(error: BaseException):

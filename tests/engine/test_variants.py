@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from sta.engine import (
+from sta.models import STASwinTransformer3D, STAVisionTransformer
+from sta.pruning import (
+    Variant,
     VariantError,
     chosen_variants,
     expand_variants,
@@ -17,8 +19,7 @@ from sta.engine import (
     parse_schedule_text,
     with_seeds,
 )
-from sta.engine.variants import pruner_name
-from sta.pruning import Variant
+from sta.pruning.variants import pruner_name
 
 ROOT = Path(__file__).parents[2]
 STA = {'type': 'STAPruner'}
@@ -107,7 +108,9 @@ def test_the_name_of_the_first_pruner_does_not_reach_the_unpruned_model() -> Non
         ({'type': 'STAPruner', 'score': 'product'}, 'sta'),
         ({'type': 'STAPruner', 'score': 'temporal'}, 'temporal'),
         ({'type': 'STAPruner', 'score': 'semantic'}, 'semantic'),
-        ({'type': 'STAPruner', 'score': 'semantic', 'seed': 1}, 'sta[score=semantic,seed=1]'),
+        ({'type': 'STAPruner', 'score': 'semantic', 'seed': 1}, 'semantic[seed=1]'),
+        ({'type': 'STAPruner', 'score': 'temporal', 'first_frame': 'tome'}, 'temporal'),
+        ({'type': 'STAPruner', 'affinity': 'cosine', 'previous': 'kept'}, 'sta[previous=kept]'),
         ({'type': 'STAPruner', 'first_frame': 'grid', 'seed': 3}, 'sta[first_frame=grid,seed=3]'),
         ({'type': 'RandomPruner', 'seed': 2}, 'random[seed=2]'),
         ({'type': 'MyPruner'}, 'MyPruner'),
@@ -117,6 +120,36 @@ def test_the_name_of_the_first_pruner_does_not_reach_the_unpruned_model() -> Non
 )
 def test_a_pruner_is_named_after_what_is_not_default(pruner: dict, name: str) -> None:
     assert pruner_name(pruner) == name
+
+
+@pytest.mark.parametrize(
+    ('pruner', 'name'),
+    [
+        (STA, 'sta'),
+        ({**STA, 'first_frame': 'tome'}, 'sta[first_frame=tome]'),
+        ({**STA, 'first_frame': 'tome_rounds'}, 'sta'),
+        ({**STA, 'first_frame': 'grid'}, 'sta[first_frame=grid]'),
+        ({**STA, 'score': 'temporal', 'first_frame': 'tome'}, 'temporal[first_frame=tome]'),
+        ({**STA, 'score': 'temporal', 'first_frame': 'tome_rounds'}, 'temporal'),
+        (RANDOM, 'random'),
+    ],
+)
+def test_on_videoswin_other_settings_are_the_default(pruner: dict, name: str) -> None:
+    defaults = STASwinTransformer3D.pruner_defaults
+    assert pruner_name(pruner, defaults) == name
+    [variant] = expand_variants([4], [pruner], defaults)
+    assert (variant.name, variant.family) == (f'{name}-4', name)
+
+
+def test_both_first_frames_stand_side_by_side_on_both_backbones() -> None:
+    both = [STA, {**STA, 'first_frame': 'tome'}]
+    swin = expand_variants([4], both, STASwinTransformer3D.pruner_defaults)
+    assert [variant.name for variant in swin] == ['sta-4', 'sta[first_frame=tome]-4']
+    rounds = [STA, {**STA, 'first_frame': 'tome_rounds'}]
+    vit = expand_variants([4], rounds, STAVisionTransformer.pruner_defaults)
+    assert [variant.name for variant in vit] == ['sta-4', 'sta[first_frame=tome_rounds]-4']
+    with pytest.raises(VariantError, match="'sta-4'.* appear twice"):
+        expand_variants([4], both, STAVisionTransformer.pruner_defaults)
 
 
 def test_two_seeds_are_two_variants() -> None:
@@ -239,12 +272,12 @@ def test_every_spelling_in_the_documents_is_understood() -> None:
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('stab', "unknown pruner 'stab'; known are sta, random, tube-random, tome"),
+        ('stab', "unknown pruner 'stab'; known are random, rlt, semantic, sta, temporal, tome,"),
         ('', 'unknown pruner'),
         ('STA', 'tube-random'),
         ('sta:score', "got 'score'"),
         ('sta:grid,score=product', "got 'grid'"),
-        ("dict(type='STAPrunr')", 'expected dict(type=..., ...) with a type of STAPruner'),
+        ("dict(type='STAPrunr')", 'expected dict(type=..., ...) with a type of RandomPruner, '),
         ("dict(type=eval('1'))", 'expected dict(type=..., ...)'),
     ],
 )

@@ -12,9 +12,9 @@ import pytest
 
 from sta.analysis import count_costs
 from sta.analysis.throughput import Timing
-from sta.engine import expand_variants
 from sta.engine.config import load_config
 from sta.engine.session import build_model
+from sta.pruning import expand_variants
 from sta.report import benchmark_rows
 
 from .tiny import NUM_VIDEOS, Tiny, run_tool

@@ -64,7 +64,7 @@ def logits_elsewhere(path: Path, clips: np.ndarray, folder: Path) -> np.ndarray:
 
 def eager(tiny: Tiny, clips: torch.Tensor, pruner: str, schedule: int) -> np.ndarray:
     """What the recognizer itself says of frames."""
-    from sta.engine import chosen_variants
+    from sta.pruning import chosen_variants
 
     model = build_model(load_config(str(tiny.one_view))).eval()
     load_checkpoint(model, str(tiny.checkpoint))

@@ -12,9 +12,9 @@ import torch
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets import decoding
-from sta.engine import expand_variants, parse_pruner_text
 from sta.engine.config import load_config
 from sta.engine.session import build_model
+from sta.pruning import expand_variants, parse_pruner_text
 from sta.report.writers import Scores, read_scores
 
 from .tiny import HEIGHT, NUM_CLASSES, PRUNERS, WIDTH, Tiny, run_tool

@@ -9,8 +9,8 @@ import torch
 from sta.analysis.gradients import grad_norm
 from sta.analysis.places import TokenGrid
 from sta.engine.config import ConfigError
-from sta.engine.variants import VariantError
 from sta.pruning import Variant
+from sta.pruning.variants import VariantError
 from sta.visualization import View, check_stage, check_variant, explain, record
 from sta.visualization.paint import NOTHING, Limits, coloured, over_pixels
 from sta.visualization.rows import value_row

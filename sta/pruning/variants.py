@@ -1,31 +1,45 @@
-"""From what a config or a command line says to a list of variants."""
+"""A variant: one way to run one model. Everything downstream takes a list of these.
+
+They are made of what a config or a command line says, once.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from sta.pruning import Variant
+from .base import PRUNERS, build_pruner, short_names
 
-SHORT_NAMES = {
-    'sta': 'STAPruner',
-    'random': 'RandomPruner',
-    'tube-random': 'TubeRandomPruner',
-    'tome': 'ToMeMergePruner',
-    'tome-drop': 'ToMeDropPruner',
-    'rlt': 'RunLengthPruner',
-    'vid-tldr': 'SaliencyMergePruner',
-}
-_FAMILIES = {long: short for short, long in SHORT_NAMES.items()}
-# The halves of STA's score: only A, and only 1 - F.
-SETTINGS = {
-    'temporal': dict(type='STAPruner', score='temporal'),
-    'semantic': dict(type='STAPruner', score='semantic'),
-}
 UNPRUNED = 'unpruned'
 # What a config says about a pruner that the pruner itself does not take.
 _OF_THE_CONFIG = ('name', 'schedules')
+# By class name of a pruner, what a backbone assumes of settings that are not given.
+Defaults = Mapping[str, Mapping[str, Any]]
+NO_DEFAULTS: Defaults = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named pruner with a schedule.
+
+    Args:
+        name: what tables and files call it, e.g. 'sta-64'.
+        pruner: settings of the pruner, e.g. dict(type='STAPruner'); None keeps the backbone's own.
+        schedule: None, an int, a list of ints, a list of dicts, see PruningSchedule.parse.
+        family: what plots join into one curve, e.g. 'sta'; '' for no pruning. Draws that differ in
+            their seed alone are one family.
+        label: what the schedule is called, e.g. '64'; '' for no pruning.
+    """
+
+    name: str
+    pruner: Mapping[str, Any] | None = None
+    schedule: Any = None
+    family: str = ''
+    label: str = ''
 
 
 class VariantError(ValueError):
@@ -33,7 +47,9 @@ class VariantError(ValueError):
 
 
 def expand_variants(
-    schedules: Sequence[Any] | None, pruners: Sequence[Mapping[str, Any]]
+    schedules: Sequence[Any] | None,
+    pruners: Sequence[Mapping[str, Any]],
+    defaults: Defaults = NO_DEFAULTS,
 ) -> list[Variant]:
     """Every pruner at every schedule; dropping nothing is one variant whatever the pruner.
 
@@ -42,6 +58,7 @@ def expand_variants(
         pruners: settings of pruners, dict(type=...) with an optional name, and with optional
             schedules of its own, which take the place of ``schedules``. A pruner that says itself
             how much it drops, such as run-length tokenization, makes one variant.
+        defaults: of the backbone that is to run them, ``pruner_defaults``; names say what differs.
 
     Raises:
         VariantError: none given, or two variants of one name.
@@ -59,10 +76,10 @@ def expand_variants(
         variants.append(Variant(UNPRUNED, None, None))
     for pruner, own in zip(pruners, chosen, strict=True):
         if amount := own_amount(pruner):
-            variants.append(_amount_variant(pruner, amount))
+            variants.append(_amount_variant(pruner, amount, defaults))
             continue
-        name = pruner_name(pruner)
-        family = pruner_name({key: value for key, value in pruner.items() if key != 'seed'})
+        name = pruner_name(pruner, defaults)
+        family = pruner_name({k: v for k, v in pruner.items() if k != 'seed'}, defaults)
         settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
         for index, schedule in enumerate(own):
             if not _drops_nothing(schedule):
@@ -78,7 +95,11 @@ def expand_variants(
 
 
 def chosen_variants(
-    test_cfg: Mapping[str, Any], *, schedules: Sequence[str] | None, pruners: Sequence[str] | None
+    test_cfg: Mapping[str, Any],
+    *,
+    schedules: Sequence[str] | None,
+    pruners: Sequence[str] | None,
+    defaults: Defaults = NO_DEFAULTS,
 ) -> list[Variant]:
     """Variants as typed on a command line, or where nothing was typed those of a config.
 
@@ -86,6 +107,7 @@ def chosen_variants(
         test_cfg: of the config; may say nothing of either.
         schedules: see :func:`parse_schedule_text`.
         pruners: see :func:`parse_pruner_text`.
+        defaults: see :func:`expand_variants`.
 
     Raises:
         VariantError: as these and :func:`expand_variants` do.
@@ -95,6 +117,7 @@ def chosen_variants(
         if schedules
         else test_cfg.get('schedules', [0]),
         chosen_pruners(test_cfg, pruners),
+        defaults,
     )
 
 
@@ -107,23 +130,45 @@ def chosen_pruners(
     return test_cfg.get('pruners', [dict(type='STAPruner')])
 
 
-def pruner_name(pruner: Mapping[str, Any]) -> str:
-    """'sta' for dict(type='STAPruner'), with settings that differ from the default in brackets."""
+def pruner_name(pruner: Mapping[str, Any], defaults: Defaults = NO_DEFAULTS) -> str:
+    """Short name of a pruner, with what differs from its defaults in brackets.
+
+    'sta' for dict(type='STAPruner'), 'temporal' for its score='temporal'. A seed that is given is
+    named whatever it is, since draws are told apart by it.
+
+    Args:
+        pruner: settings; a name in them is taken as it is.
+        defaults: see :func:`expand_variants`.
+    """
     if 'name' in pruner:
         seed = f'[seed={pruner["seed"]}]' if 'seed' in pruner else ''
         return f'{pruner["name"]}{seed}'
     kind = str(pruner.get('type'))
-    short = _FAMILIES.get(kind, kind)
-    defaults = dict(first_frame='tome', similarity='key', score='product')
-    for name, settings in SETTINGS.items():
-        if {key: value for key, value in pruner.items() if key != 'schedules'} == settings:
-            return name
-    extra = [
-        f'{key}={value}'
-        for key, value in pruner.items()
-        if key not in ('type', *_OF_THE_CONFIG) and defaults.get(key) != value
-    ]
-    return f'{short}[{",".join(extra)}]' if extra else short
+    assumed = _assumed(kind, defaults)
+    given = {k: v for k, v in pruner.items() if k not in ('type', *_OF_THE_CONFIG)}
+    differing = {
+        key: value
+        for key, value in given.items()
+        if key == 'seed' or key not in assumed or assumed[key] != value
+    }
+    name = kind
+    if known := PRUNERS.get(kind):
+        name = known.short_name
+        for preset, settings in known.presets.items():
+            if settings.items() <= differing.items():
+                name = preset
+                differing = {k: v for k, v in differing.items() if k not in settings}
+                break
+    extra = ','.join(f'{key}={value}' for key, value in differing.items())
+    return f'{name}[{extra}]' if extra else name
+
+
+def _assumed(kind: str, defaults: Defaults) -> dict[str, Any]:
+    """What holds of a pruner's settings where nothing is said."""
+    if kind not in PRUNERS:
+        return {}
+    own = inspect.signature(PRUNERS[kind]).parameters.values()
+    return {p.name: p.default for p in own} | dict(defaults.get(kind, {}))
 
 
 def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dict[str, Any]]:
@@ -137,8 +182,6 @@ def with_seeds(pruners: Sequence[Mapping[str, Any]], num_seeds: int) -> list[dic
         VariantError: fewer than one seed, or no pruner that draws.
         PrunerError: settings that make no pruner.
     """
-    from sta.registry import build_pruner
-
     if num_seeds < 1:
         raise VariantError(f'--seeds must be at least 1, got {num_seeds}')
     seeded = []
@@ -225,10 +268,10 @@ def parse_pruner_text(text: str) -> dict[str, Any]:
     if text.lstrip().startswith(('dict(', '{')):
         return _pruner_of_literal(text)
     name, _, settings = text.partition(':')
-    if name not in {*SHORT_NAMES, *SETTINGS, *_known_types()}:
-        known = ', '.join((*SHORT_NAMES, *SETTINGS))
-        raise VariantError(f'unknown pruner {name!r}; known are {known}')
-    pruner: dict[str, Any] = dict(SETTINGS.get(name, dict(type=SHORT_NAMES.get(name, name))))
+    known = short_names()
+    if name not in {*known, *PRUNERS}:
+        raise VariantError(f'unknown pruner {name!r}; known are {", ".join(known)}')
+    pruner = dict(known.get(name, {'type': name}))
     for part in filter(None, settings.split(',')):
         key, equals, value = part.partition('=')
         if not equals:
@@ -242,16 +285,10 @@ def _pruner_of_literal(text: str) -> dict[str, Any]:
         pruner = literal(text)
     except ValueError:
         pruner = None
-    if not isinstance(pruner, dict) or pruner.get('type') not in _known_types():
-        known = ', '.join(_known_types())
+    if not isinstance(pruner, dict) or pruner.get('type') not in PRUNERS:
+        known = ', '.join(sorted(PRUNERS))
         raise VariantError(f'pruner {text!r}: expected dict(type=..., ...) with a type of {known}')
     return pruner
-
-
-def _known_types() -> Iterable[str]:
-    from sta.registry import PRUNERS
-
-    return PRUNERS.module_dict
 
 
 def _number_or_text(text: str) -> int | float | str:
@@ -265,18 +302,15 @@ def _number_or_text(text: str) -> int | float | str:
 
 def own_amount(pruner: Mapping[str, Any]) -> str | None:
     """The setting that says how much a pruner drops, for those that take no schedule."""
-    from sta.registry import PRUNERS
+    known = PRUNERS.get(str(pruner.get('type')))
+    return None if known is None else known.amount
 
-    return getattr(PRUNERS.module_dict.get(pruner.get('type')), 'amount', None)
 
-
-def _amount_variant(pruner: Mapping[str, Any], amount: str) -> Variant:
+def _amount_variant(pruner: Mapping[str, Any], amount: str, defaults: Defaults) -> Variant:
     """The one variant of such a pruner."""
-    from sta.registry import build_pruner
-
     settings = {k: value for k, value in pruner.items() if k not in _OF_THE_CONFIG}
     label = f'{getattr(build_pruner(settings), amount):g}'
-    family = pruner_name({k: value for k, value in pruner.items() if k != amount})
+    family = pruner_name({k: v for k, v in pruner.items() if k != amount}, defaults)
     return Variant(f'{family}-{label}', settings, None, family, label)
 
 
