@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sta.pruning import PruningSchedule, PruningStage
-from sta.pruning.grid_schedule import PAPER_TOKENS_PER_FRAME, paper_drops
+from sta.pruning.schedule import PAPER_TOKENS_PER_FRAME, paper_drops
 
 from .experiment import Experiment, Row, Setting, Table
 from .inputs import Inputs

@@ -12,16 +12,19 @@ from .base import (
     select_tokens,
     short_names,
 )
-from .baselines import RandomPruner, TubeRandomPruner
-from .fill import nearest_kept
-from .grid_schedule import fit_to_grids, grid_ladder, parse_grid_schedule
-from .provenance import origins, trace
-from .pruner import prune_stage
-from .randomness import clip_fingerprint
+from .positions import nearest_kept, origins, trace
+from .random_drop import RandomPruner, TubeRandomPruner, clip_fingerprint
 from .run_length import RunLengthPruner, tubelet_changes
-from .schedule import PruningSchedule, PruningStage, ScheduleError
-from .sta_pruner import STAPruner
-from .tome import ToMeDropPruner, ToMeMergePruner
+from .schedule import (
+    PruningSchedule,
+    PruningStage,
+    ScheduleError,
+    fit_to_grids,
+    grid_ladder,
+    parse_grid_schedule,
+)
+from .sta import STAPruner, prune_stage
+from .tome import SaliencyMergePruner, ToMeDropPruner, ToMeMergePruner
 from .variants import (
     UNPRUNED,
     Variant,
@@ -34,7 +37,6 @@ from .variants import (
     pruner_name,
     with_seeds,
 )
-from .vid_tldr import SaliencyMergePruner
 
 __all__ = [
     'PRUNERS',

@@ -31,7 +31,7 @@ class StageContext(NamedTuple):
         stage_index: 0-based number of the stage.
         positions: (B, L) int64, row * W + column of each token in its frame.
         grid_size: (H, W), rows and columns of one frame.
-        clip_ids: (B,) int64, see :func:`sta.pruning.randomness.clip_fingerprint`.
+        clip_ids: (B,) int64, see :func:`sta.pruning.random_drop.clip_fingerprint`.
         sizes: (B, L) float32, how many input tokens each one stands for; None: one each.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sta.pruning import prune_stage, scores
+from sta.pruning import prune_stage, sta
 from tests.pruning import reference
 from tests.pruning.inputs import random_stage
 
@@ -13,13 +13,13 @@ from tests.pruning.inputs import random_stage
 def test_importance_by_hand() -> None:
     """|x| summed over channels: 3, 5, 1, 2; minus 1, over 4."""
     chunk = torch.tensor([[1.0, -2.0], [-5.0, 0.0], [0.5, 0.5], [-1.0, -1.0]])
-    assert scores.semantic_importance(chunk).tolist() == [0.5, 1.0, 0.0, 0.25]
+    assert sta.semantic_importance(chunk).tolist() == [0.5, 1.0, 0.0, 0.25]
 
 
 def test_importance_is_scaled_per_chunk() -> None:
     tokens, _ = random_stage(0, clips=2, length=3 * 7)
     chunks = tokens.reshape(2, 3, 7, 6)
-    found = scores.semantic_importance(chunks)
+    found = sta.semantic_importance(chunks)
     expected = [[reference.semantic_importance(c) for c in clip] for clip in chunks.tolist()]
     torch.testing.assert_close(found, torch.tensor(expected))
     assert found.amin(-1).eq(0).all() and found.amax(-1).eq(1).all()
@@ -28,7 +28,7 @@ def test_importance_is_scaled_per_chunk() -> None:
 @pytest.mark.parametrize('value', [0.0, 0.1, -3.0, 1e-30, 60000.0])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
 def test_importance_of_equal_tokens_is_nought(value, dtype) -> None:
-    found = scores.semantic_importance(torch.full((2, 5, 33), value, dtype=dtype))
+    found = sta.semantic_importance(torch.full((2, 5, 33), value, dtype=dtype))
     assert found.dtype == torch.float32
     assert found.tolist() == [[0.0] * 5] * 2
 
@@ -37,13 +37,13 @@ def test_transition_by_hand() -> None:
     """Weights of the old tokens: (1, 3) and (2, 2); columns sum to one, rows need not."""
     similarity = torch.tensor([[[1.0, 2.0], [3.0, 2.0]]]).log()
     expected = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]])
-    torch.testing.assert_close(scores.transition(similarity), expected)
+    torch.testing.assert_close(sta.transition(similarity), expected)
 
 
 def test_transition_equals_the_reference() -> None:
     _, keys = random_stage(1, clips=1, length=7 + 4)
     new, old = keys[:, :7], keys[:, 7:]
-    found = scores.transition(scores.similarity_matrix(new, old))
+    found = sta.transition(sta.similarity_matrix(new, old))
     expected = torch.tensor([reference.transition(new[0].tolist(), old[0].tolist())])
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found.sum(1), torch.ones(1, 4))
@@ -51,20 +51,20 @@ def test_transition_equals_the_reference() -> None:
 
 def test_accumulation_by_hand() -> None:
     step = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]])
-    found = scores.accumulate(step, torch.tensor([[0.8, 0.2]]))
+    found = sta.accumulate(step, torch.tensor([[0.8, 0.2]]))
     torch.testing.assert_close(found, torch.tensor([[0.3, 0.7]]))
 
 
 def test_unit_keys_by_hand() -> None:
     keys = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, -2.0]])
     torch.testing.assert_close(
-        scores.normalise(keys), torch.tensor([[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
+        sta.normalise(keys), torch.tensor([[0.6, 0.8], [0.0, 0.0], [0.0, -1.0]])
     )
 
 
 def test_half_precision_keys_get_unit_length_in_single() -> None:
     keys = random_stage(0, clips=1, length=9, width=33)[1].bfloat16()
-    found = scores.normalise(keys)
+    found = sta.normalise(keys)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(1, 9), atol=1e-6, rtol=0)
 
@@ -74,7 +74,7 @@ def test_half_precision_keys_get_unit_length_in_single() -> None:
 )
 def test_pruning_score_by_hand(kind, expected) -> None:
     redundancy, importance = torch.tensor([[0.5, 2.0]]), torch.tensor([[0.0, 1.0]])
-    assert scores.pruning_score(redundancy, importance, kind).tolist() == [expected]
+    assert sta.pruning_score(redundancy, importance, kind).tolist() == [expected]
 
 
 def kept_of(tokens, keys, score: str) -> torch.Tensor:

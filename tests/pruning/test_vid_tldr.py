@@ -9,7 +9,7 @@ import torch
 
 from sta.models.attention import sharpness
 from sta.pruning import PruningStage, SaliencyMergePruner, ToMeMergePruner
-from sta.pruning.vid_tldr import saliency
+from sta.pruning.tome import saliency
 from tests.models.small_vit import clips, small_vit
 from tests.pruning.inputs import random_stage, stage_context
 from tests.pruning.reference import dot, unit

@@ -5,6 +5,8 @@ Window attention and patch merging need full grids (STA on VideoSwin, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -45,3 +47,41 @@ def _squared_distances(size: int, device: torch.device) -> Tensor:
     """(size, size) int64 squared differences of the coordinates 0 to size - 1."""
     coordinate = torch.arange(size, device=device)
     return (coordinate[:, None] - coordinate) ** 2
+
+
+def origins(kept_per_stage: Sequence[Tensor]) -> list[Tensor]:
+    """Compose the kept indices of the stages.
+
+    Args:
+        kept_per_stage: (B, L_i) int64 each, indices into the input of that stage.
+
+    Returns:
+        (B, L_i) int64 each, indices into the input of the first stage.
+    """
+    composed: list[Tensor] = []
+    for kept in kept_per_stage:
+        composed.append(composed[-1].gather(1, kept) if composed else kept)
+    return composed
+
+
+def trace(kept_per_stage: Sequence[Tensor], grid: tuple[int, int, int]) -> Tensor:
+    """Place of every token that is left after the last stage.
+
+    Args:
+        kept_per_stage: (B, L_i) int64 each, indices into the input of that stage; may be empty only
+            for a model without stages, which needs no tracing.
+        grid: (T, H, W) of the model's token grid.
+
+    Returns:
+        (B, K, 3) int64: frame, row and column of the token grid.
+
+    Raises:
+        ValueError: no stages.
+    """
+    if not kept_per_stage:
+        raise ValueError('nothing to trace: no pruning stage was run')
+    index = origins(kept_per_stage)[-1]
+    _, height, width = grid
+    row = torch.div(index, width, rounding_mode='floor')
+    frame = torch.div(row, height, rounding_mode='floor')
+    return torch.stack([frame, row % height, index % width], dim=-1)
