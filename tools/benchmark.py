@@ -62,8 +62,8 @@ with hosts_needed():
     import torch
 
     from sta.analysis import count_costs
-    from sta.analysis.breakdown import time_by_part
     from sta.analysis.machine import cpu_name, describe_machine, describe_state
+    from sta.analysis.speed import time_by_part
     from sta.atomic import check_target
     from sta.engine.benchmarking import (
         compiling,

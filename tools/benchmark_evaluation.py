@@ -36,7 +36,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.analysis.processes import Usage, measure
+    from sta.analysis.speed import Usage, measure
     from sta.datasets.annotations import list_text, read_annotations, sample
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config

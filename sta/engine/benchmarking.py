@@ -10,8 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from sta.analysis.memory import peak_mb
-from sta.analysis.throughput import Timing, pruning_share, time_interleaved
+from sta.analysis.speed import Timing, peak_mb, pruning_share, time_interleaved
 from sta.datasets.errors import DataError
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sta.atomic import check_folder, naming
-from sta.evaluation.stored import StoreError, differing_parts, read_fingerprint
+from sta.evaluation.store import StoreError, differing_parts, read_fingerprint
 
 from .config import ConfigError
 

@@ -1,26 +1,35 @@
 """Scores kept per video, accuracy, and what is computed from them."""
 
-from .accuracy import all_finite, standard_error, top_k_correct
-from .assembly import assemble
-from .classes import SIGNIFICANT, ClassChange, ClassComparison, compare_classes, top1_by_class
-from .conditions import Conditions, read_conditions
-from .confusion import Confusion, confusions_by_growth
 from .fidelity import Fidelity, fidelities
-from .paired import (
+from .results import Cost, EvaluationResult, LeftOut, NotFinite, VariantResult
+from .statistics import (
     FEWEST_VIDEOS,
+    SIGNIFICANT,
+    ClassChange,
+    ClassComparison,
+    Confusion,
     PairedChange,
+    all_finite,
     bootstrap_interval,
+    compare_classes,
+    confusions_by_growth,
     mcnemar_p,
     paired_change,
+    standard_error,
+    top1_by_class,
+    top_k_correct,
 )
-from .results import Cost, EvaluationResult, LeftOut, NotFinite, VariantResult
-from .store import STORE_FORMAT, ScoreStore
-from .stored import (
+from .store import (
+    STORE_FORMAT,
+    Conditions,
+    ScoreStore,
     Stored,
     StoredVideo,
     StoreError,
+    assemble,
     differing_parts,
     read_condition_texts,
+    read_conditions,
     read_fingerprint,
     read_stores,
     snapshots,

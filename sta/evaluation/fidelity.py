@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # whose parts are imported when first used
 
-from .paired import FEWEST_VIDEOS
+from .statistics import FEWEST_VIDEOS
 
 RESAMPLES = 5_000
 

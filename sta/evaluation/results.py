@@ -10,7 +10,7 @@ import numpy as np
 
 from sta.pruning import Variant
 
-from .accuracy import all_finite
+from .statistics import all_finite
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .accuracy import top_k_correct
-from .paired import FEWEST_VIDEOS, PairedChange, paired_change
 from .results import EvaluationResult, VariantResult
+from .statistics import FEWEST_VIDEOS, PairedChange, paired_change, top_k_correct
 
 
 @dataclass(frozen=True)

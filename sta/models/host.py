@@ -7,8 +7,8 @@ import warnings
 from mmaction.models import SwinTransformer3D, VisionTransformer
 from torch import nn
 
-from .sta_swin import STASwinTransformer3D
-from .sta_vit import STAVisionTransformer
+from .swin import STASwinTransformer3D
+from .vit import STAVisionTransformer
 
 
 def host_backbone(backbone: STAVisionTransformer | STASwinTransformer3D) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sta.analysis.throughput import time_interleaved
+from sta.analysis.speed import time_interleaved
 from sta.engine.session import build_model, clip_shape, say
 from sta.engine.variant_loop import describe_hardware
 

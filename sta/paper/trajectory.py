@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sta.analysis.trajectories import trajectory_sum_of
+from sta.analysis.places import trajectory_sum_of
 from sta.datasets.errors import DataError
 from sta.engine.batches import living_workers, load_batches, plan_batches
 from sta.engine.scoring import NotFiniteError

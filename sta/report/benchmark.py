@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sta.analysis.throughput import Timing
+from sta.analysis.speed import Timing
 from sta.atomic import write_text
 
 from .console import table_of_texts
@@ -158,7 +158,7 @@ def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> Table:
     """Milliseconds of a forward by what they were spent on.
 
     Args:
-        parts: of each contestant, see :func:`sta.analysis.breakdown.time_by_part`.
+        parts: of each contestant, see :func:`sta.analysis.speed.time_by_part`.
     """
     kinds = list(next(iter(parts.values())))
     columns = [[_number(spent[kind], 1) for spent in parts.values()] for kind in kinds]

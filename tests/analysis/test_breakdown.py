@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sta.analysis.breakdown import PARTS, time_by_part
+from sta.analysis.speed import PARTS, time_by_part
 from sta.models.host import host_backbone
 from tests.models.small_swin import DROPS, small_swin
 from tests.models.small_vit import clips, small_vit

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from sta.analysis import clock as clocks
-from sta.analysis.clock import ProcessClock
-from sta.analysis.throughput import Timing, pruning_share, time_interleaved
+from sta.analysis import speed as clocks
+from sta.analysis.speed import ProcessClock, Timing, pruning_share, time_interleaved
 from sta.pruning import Pruned, Pruner, StageContext, Variant, WatchedPruner
 from tests.models.small_vit import clips, small_vit
 

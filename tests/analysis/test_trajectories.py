@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sta.analysis.trajectories import trajectory_sum, trajectory_sum_of
+from sta.analysis.places import trajectory_sum, trajectory_sum_of
 from sta.pruning import Variant
 
 from .recognizers import clip_of, swin, vit

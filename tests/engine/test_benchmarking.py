@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sta.analysis.memory import peak_mb
+from sta.analysis.speed import peak_mb
 from sta.datasets.errors import DataError
 from sta.engine.benchmarking import compiling, time_forwards
 from sta.engine.clips import listed_videos, read_views

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sta.evaluation import ClassComparison, compare_classes, top1_by_class, top_k_correct
-from sta.evaluation.classes import SIGNIFICANT
+from sta.evaluation.statistics import SIGNIFICANT
 
 NAMES = ('push', 'pull', 'never seen', 'lift')
 #                  push x 4    pull x 3 lift x 2

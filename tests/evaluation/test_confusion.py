@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sta.evaluation import Confusion, confusions_by_growth, top_k_correct
-from sta.evaluation.confusion import NO_CLASS, confusion_matrix, predicted_classes
+from sta.evaluation.statistics import NO_CLASS, confusion_matrix, predicted_classes
 
 NAN, INF = float('nan'), float('inf')
 

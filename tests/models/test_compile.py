@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 from torch.testing import assert_close
 
-from sta.models import windows
+from sta.models import swin_attention as windows
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 from tests.models.small_swin import small_swin

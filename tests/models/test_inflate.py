@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sta.models import STASwinTransformer3D
-from sta.models.windows import Size
+from sta.models.swin_attention import Size
 from tests.models.small_swin import ARCH, small_swin
 
 

@@ -7,7 +7,7 @@ from math import ceil, prod
 import pytest
 import torch
 
-from sta.models.windows import clip_window, gather_of, make_windows
+from sta.models.swin_attention import clip_window, gather_of, make_windows
 
 CPU = torch.device('cpu')
 CASES = [

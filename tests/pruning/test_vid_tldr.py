@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sta.models.attention import sharpness
+from sta.models.vit import sharpness
 from sta.pruning import PruningStage, SaliencyMergePruner, ToMeMergePruner
 from sta.pruning.tome import saliency
 from tests.models.small_vit import clips, small_vit

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sta.analysis import count_costs
-from sta.analysis.throughput import Timing
+from sta.analysis.speed import Timing
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.pruning import expand_variants

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sta.analysis.processes import measure
+from sta.analysis.speed import measure
 from sta.engine.config import load_config
 from sta.engine.host_loop import run_host_loop
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from mmaction.models.backbones.swin import PatchEmbed3D, PatchMerging, SwinTransformer3D
 from mmaction.registry import MODELS
@@ -24,21 +27,11 @@ from sta.pruning import (
     grid_ladder,
     nearest_kept,
     parse_grid_schedule,
+    select_tokens,
 )
 
-from .inflate import inflate_swin, read_weights
 from .prunable import INIT, PrunableBackbone
-from .swin_block import SwinBlock
-from .swin_grid import (
-    Grid,
-    all_positions,
-    feature_map,
-    mean_of_merged,
-    merge,
-    positions_in_frame,
-)
-from .swin_stage import SwinStage
-from .windows import Size
+from .swin_attention import Size, SwinBlock, WindowGather, gather_of, make_windows
 
 
 @MODELS.register_module()
@@ -395,3 +388,185 @@ def _triple(value: int | Sequence[int], name: str) -> Size:
 
 def _no_ids(clip: Tensor) -> Tensor:
     return torch.zeros(clip.shape[0], dtype=torch.int64, device=clip.device)
+
+
+class SwinStage(nn.Module):
+    """The blocks of one Swin stage and the patch merging behind them."""
+
+    def __init__(
+        self, blocks: Sequence[SwinBlock], window_size: Size, downsample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.window_size = window_size
+        self.blocks = ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(
+        self, grid: Grid, *, exact: bool, similarity: str | None
+    ) -> tuple[Grid, Tensor | None]:
+        """Run the blocks.
+
+        Args:
+            grid: full or pruned.
+            exact: the host's operations instead of fused attention.
+            similarity: what the last block hands out for the next pruning; None for nothing.
+
+        Returns:
+            The grid with new tokens, and the last block's vectors (B, L, D) or None.
+        """
+        tokens, feature = grid.tokens, None
+        gathers = {}
+        for i, block in enumerate(self.blocks):
+            if block.shift_size not in gathers:
+                gathers[block.shift_size] = self._gather(grid, block.shift_size, exact)
+            is_last = i == len(self.blocks) - 1
+            tokens, feature = block(
+                tokens,
+                gathers[block.shift_size],
+                pruned=grid.kept is not None,
+                exact=exact,
+                similarity=similarity if is_last else None,
+            )
+        return grid._replace(tokens=tokens), feature
+
+    def _gather(self, grid: Grid, shift: Size, exact: bool) -> WindowGather:
+        windows = make_windows(
+            grid.size, self.window_size, shift, by_mask=not exact, device=grid.tokens.device
+        )
+        sources, kept = grid.sources, grid.kept
+        if kept is None:
+            batch, length = grid.tokens.shape[:2]
+            sources = kept = torch.arange(length, device=grid.tokens.device).expand(batch, -1)
+        return gather_of(windows, sources, kept, windows_first=not exact)
+
+
+class Grid(NamedTuple):
+    """Tokens of a batch on a grid (T, H, W), all of it or what pruning left.
+
+    Attributes:
+        tokens: (B, L, C).
+        size: (T, H, W).
+        kept: (B, L) int64 position of each token, or None where all of the grid is there.
+        sources: (B, T*H*W) int64 token that each position shows, or None.
+    """
+
+    tokens: Tensor
+    size: Size
+    kept: Tensor | None = None
+    sources: Tensor | None = None
+
+    def filled(self, values: Tensor) -> Tensor:
+        """Spread one vector per token (B, L, D) over the grid: (B, T*H*W, D)."""
+        return values if self.sources is None else select_tokens(values, self.sources)
+
+
+def merge(grid: Grid, merging: nn.Module) -> Grid:
+    """Fill the grid and merge 2 x 2 neighbours of each frame."""
+    frames, rows, _ = grid.size
+    filled = grid.filled(grid.tokens)
+    merged = merging(rearrange(filled, 'b (t h w) c -> b t h w c', t=frames, h=rows))
+    return Grid(merged.flatten(1, 3), tuple(merged.shape[1:4]))
+
+
+def mean_of_merged(grid: Grid, features: Tensor) -> Tensor:
+    """Mean of the (up to 2 x 2) positions that became one token: (B, L, D) to (B, T*h*w, D)."""
+    frames, rows, columns = grid.size
+    maps = rearrange(
+        grid.filled(features), 'b (t h w) d -> (b t) d h w', t=frames, h=rows, w=columns
+    )
+    maps = F.avg_pool2d(maps.float(), 2, ceil_mode=True, count_include_pad=False)
+    return rearrange(maps, '(b t) d h w -> b (t h w) d', t=frames)
+
+
+def feature_map(grid: Grid, norm: nn.Module) -> Tensor:
+    """(B, C, T, H, W), or (B, C, T, K, 1) of a pruned grid."""
+    tokens = norm(grid.tokens)
+    if grid.kept is not None:
+        return rearrange(tokens, 'b (t k) c -> b c t k 1', t=grid.size[0]).contiguous()
+    _, rows, columns = grid.size
+    return rearrange(tokens, 'b (t h w) c -> b c t h w', h=rows, w=columns).contiguous()
+
+
+def positions_in_frame(grid: Grid) -> Tensor:
+    """(B, T*H*W) row * W + column of every token of a full grid."""
+    frames, rows, columns = grid.size
+    place = torch.arange(rows * columns, device=grid.tokens.device)
+    return place.repeat(frames).expand(grid.tokens.shape[0], -1)
+
+
+def all_positions(grid: Grid) -> Tensor:
+    """(B, L) int64 place of every token."""
+    batch, length = grid.tokens.shape[:2]
+    return torch.arange(length, device=grid.tokens.device).repeat(batch, 1)
+
+
+_REMADE = re.compile(r'relative_position_index|attn_mask|^head\.')
+
+
+def inflate_swin(
+    image_weights: Mapping[str, Tensor],
+    *,
+    patch_frames: int,
+    window_size: Size,
+    last_norm: str,
+) -> dict[str, Tensor]:
+    """Turn the weights of an image Swin Transformer into those of a VideoSwin.
+
+    Liu et al., "Video Swin Transformer", CVPR 2022, section 3.3: the embedding is repeated over the
+    frames of a tubelet and divided by their number, a position bias is repeated over all distances
+    in time.
+
+    Args:
+        image_weights: names and tensors of the image model.
+        patch_frames: frames of a tubelet.
+        window_size: (Wd, Wh, Ww) of the VideoSwin; biases of another (square) window are resized.
+        last_norm: what the VideoSwin calls the final norm, e.g. 'norm3'.
+
+    Returns:
+        Weights under the names of the VideoSwin; tables that it makes itself and the classifier are
+        left out.
+    """
+    frames, height, width = window_size
+    inflated = {}
+    for name, tensor in image_weights.items():
+        if _REMADE.search(name):
+            continue
+        if name == 'patch_embed.proj.weight':
+            tensor = tensor.unsqueeze(2).repeat(1, 1, patch_frames, 1, 1) / patch_frames
+        elif name.endswith('relative_position_bias_table'):
+            tensor = _resized(tensor, (2 * height - 1, 2 * width - 1)).repeat(2 * frames - 1, 1)
+        elif name.startswith('norm.'):
+            name = f'{last_norm}.{name.removeprefix("norm.")}'
+        inflated[name] = tensor
+    return inflated
+
+
+def read_weights(path: str) -> dict[str, Tensor]:
+    """Tensors of a torch file, bare or below 'model' or 'state_dict'; nothing in it is executed.
+
+    Raises:
+        ValueError: it cannot be read as tensors alone.
+    """
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file leads to
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f'pretrained={path!r} cannot be read: {reason}') from None
+    for key in ('model', 'state_dict'):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(tensor, Tensor) for tensor in content.values()
+    ):
+        raise ValueError(f'pretrained={path!r} holds no state dict')
+    return {name.removeprefix('backbone.'): tensor for name, tensor in content.items()}
+
+
+def _resized(table: Tensor, size: tuple[int, int]) -> Tensor:
+    """A table of relative positions (rows, heads) for a window of another size."""
+    side = math.isqrt(len(table))
+    if side * side != len(table) or len(table) == size[0] * size[1]:
+        return table
+    maps = table.t().reshape(1, -1, side, side)
+    maps = F.interpolate(maps, size=size, mode='bicubic')
+    return maps.flatten(2).squeeze(0).t()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+if TYPE_CHECKING:
+    from sta.models import STASwinTransformer3D
+
+from .adapters import usable_pruner
 from .errors import HostModelError
-from .variant import usable_pruner
 
 
 class SwinPruning:
@@ -33,8 +38,6 @@ class SwinPruning:
     """
 
     def __init__(self, host: nn.Module, *, schedule: Any, pruner: Any) -> None:
-        from .swin_skeleton import skeleton_of  # imports mmaction2
-
         usable_pruner(pruner, type(host).__name__)
         _check_forward(host)
         _check_checkpointing(host)
@@ -106,4 +109,57 @@ def _check_checkpointing(host: nn.Module) -> None:
         raise HostModelError(
             'gradient checkpointing runs blocks a second time in training, without the weights '
             'that pruning lends them: build the model with with_cp=False, or call model.eval()'
+        )
+
+
+def skeleton_of(host: nn.Module) -> STASwinTransformer3D:
+    """A STASwinTransformer3D on the meta device, to be run on the host's weights.
+
+    What has no weights (activations, dropout, stochastic depth) and norms, whose epsilon counts,
+    are copies of the host's own; scales of attention are the host's numbers.
+
+    Raises:
+        HostModelError: names or shapes of the weights differ.
+    """
+    from sta.models import STASwinTransformer3D  # imports mmaction2
+
+    first = host.layers[0].blocks[0]
+    with torch.device('meta'):
+        skeleton = STASwinTransformer3D(
+            dict(
+                embed_dims=host.embed_dims,
+                depths=list(host.depths),
+                num_heads=list(host.num_heads),
+            ),
+            pretrained2d=False,
+            patch_size=host.patch_size,
+            in_channels=host.patch_embed.proj.in_channels,
+            window_size=host.window_size,
+            mlp_ratio=first.mlp.fc1.out_features / host.embed_dims,
+            qkv_bias=first.attn.qkv.bias is not None,
+            patch_norm=host.patch_embed.norm is not None,
+            out_indices=host.out_indices,
+            out_after_downsample=host.out_after_downsample,
+        )
+    _refuse_other_weights(host, skeleton)
+    ours = dict(skeleton.named_modules())
+    for name, module in host.named_modules():
+        leaf = not any(True for _ in module.children())
+        if leaf and name in ours and not isinstance(module, nn.Linear | nn.Conv3d):
+            parent, _, child = name.rpartition('.')
+            setattr(ours[parent], child, copy.deepcopy(module).to('meta'))
+        if name.endswith('.attn'):
+            ours[name].scale = module.scale
+            ours[name].attn_drop_rate = module.attn_drop.p
+    return skeleton.to('meta')
+
+
+def _refuse_other_weights(host: nn.Module, skeleton: nn.Module) -> None:
+    theirs = {name: tuple(tensor.shape) for name, tensor in host.state_dict().items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    differing = sorted(set(theirs.items()) ^ set(ours.items()))
+    if differing:
+        raise HostModelError(
+            f'{len(differing)} weights of this SwinTransformer3D are not those of mmaction2 1.2, '
+            f'such as {differing[0][0]}: merge adapters first, and do not quantise'
         )
