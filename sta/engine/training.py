@@ -325,7 +325,6 @@ def _check_recipe(config: Config) -> None:
             f'default_hooks.checkpoint.interval must be a whole number, got {hook["interval"]!r}'
         )
     whole = [('train_cfg', 'max_epochs'), ('train_cfg', 'max_iters'), ('train_cfg', 'val_interval')]
-    whole += [(f'{part}_dataloader', 'batch_size') for part in ('train', 'val')]
     whole += [('auto_scale_lr', 'base_batch_size')]
     for part, key in whole:
         value = (config.get(part) or {}).get(key)

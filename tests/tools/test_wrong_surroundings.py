@@ -97,6 +97,10 @@ def test_results_are_never_written_over(refused: Refused, tiny: Tiny, tmp_path: 
         ('train', ['--amp', 'fp8'], ('--amp', "'fp8'", "'bf16'")),
         ('benchmark', ['--dtype', 'int8'], ('--dtype', "'int8'", "'fp32'")),
         ('benchmark', ['--vs', 'timm'], ('--vs', "'timm'", "'mmaction2'")),
+        ('test', [''], ('argument 2 is empty',)),
+        ('test', ['a.pth', '--work-dir', ''], ('argument 4 (behind --work-dir) is empty',)),
+        ('test', ['--work-dir='], ('argument 2 (behind --work-dir) is empty',)),
+        ('predict', ['a.pth', 'a.mp4', '--classes', ''], ('(behind --classes) is empty',)),
     ],
 )
 def test_what_argparse_refuses(
