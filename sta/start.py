@@ -25,12 +25,10 @@ def tool_parser(description: str | None) -> argparse.ArgumentParser:
     Args:
         description: the docstring.
     """
-    return _ToolParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return ToolParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-class _ToolParser(argparse.ArgumentParser):
+class ToolParser(argparse.ArgumentParser):
     """Refuses empty arguments: pathlib would take '' for the current folder, where results go."""
 
     def parse_known_args(
