@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -44,7 +43,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
-    from sta.atomic import naming
+    from sta.atomic import check_target, naming
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
@@ -53,9 +52,9 @@ with hosts_needed():
 
 
 def train(arguments: argparse.Namespace) -> None:
+    check_export(arguments.export)
     config = load_config(arguments.config, arguments.cfg_options)
     start_processes(arguments.launcher)
-    check_export(arguments.export)
     config.work_dir = arguments.work_dir or str(home_of(config, arguments.config))
     config.launcher = 'none' if arguments.launcher == 'none' else 'pytorch'
     if arguments.amp == 'fp16' and not torch.cuda.is_available():
@@ -79,9 +78,7 @@ def check_export(path: str | None) -> None:
         return
     if not path.endswith('.safetensors'):
         raise ConfigError(f'--export writes .safetensors, got {path}')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(Path(path).parent, os.W_OK):
-        raise ConfigError(f'--export {path}: its folder is not writable')
+    check_target(Path(path), '--export')
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -89,7 +89,13 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
     _refuse_no_dicts(config, path)
-    _refuse_wrong_numbers(config, path)
+    _settle_loading(config, path)
+    seed = (config.get('randomness') or {}).get('seed')
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise ConfigError(
+            f'config {path}: randomness.seed must be a whole number from 0 to {2**32 - 1}, got '
+            f'{seed!r}'
+        )
     try:
         _settle_paths(config, os.path.dirname(os.path.abspath(path)))
     except ConfigError as error:
@@ -184,8 +190,8 @@ def _refuse_no_dicts(config: Config, path: str) -> None:
             raise ConfigError(f'config {path}: {place} must be a dict, got {value!r}')
 
 
-def _refuse_wrong_numbers(config: Config, path: str) -> None:
-    """Numbers that torch refuses late, or under which every video would count as broken."""
+def _settle_loading(config: Config, path: str) -> None:
+    """Refuse numbers that torch refuses late, or under which every video would count as broken."""
     for part in (key for key in config if key.endswith('_dataloader') and config[key]):
         loader = config[part]
         given = [('batch_size', 1, loader.get('batch_size'))]
@@ -199,6 +205,9 @@ def _refuse_wrong_numbers(config: Config, path: str) -> None:
                     f'config {path}: {part}.{key} must be a whole number of at least {least}, got '
                     f'{value!r}'
                 )
+        if not loader.get('num_workers'):  # torch refuses what speaks of workers without any
+            without = {'persistent_workers': False, 'prefetch_factor': None}
+            loader.update({key: value for key, value in without.items() if key in loader})
 
 
 def _merged(options: Sequence[str], config: Config) -> dict[str, Any]:
