@@ -6,7 +6,6 @@ python tools/train.py configs/train_sta_vit_motions.py --amp bf16
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -65,7 +64,6 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume_training(config, None if arguments.resume == 'auto' else arguments.resume)
     runner = build_train_runner(config)
-    logging.raiseExceptions = False  # a log that a full disk does not take would be a traceback
     with naming(Path(config.work_dir)):
         run_training(runner)
     if arguments.export and runner.rank == 0:
