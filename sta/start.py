@@ -10,7 +10,7 @@ import ast
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,24 @@ def tool_parser(description: str | None) -> argparse.ArgumentParser:
     Args:
         description: the docstring.
     """
-    return argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    return ToolParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+class ToolParser(argparse.ArgumentParser):
+    """Refuses empty arguments: pathlib would take '' for the current folder, where results go."""
+
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As of argparse; ends with status 2 where an argument is empty."""
+        words = sys.argv[1:] if args is None else list(args)
+        for place, word in enumerate(words):
+            option, equals, value = word.partition('=')
+            if word == '' or (option.startswith('--') and equals and not value):
+                before = next((w for w in words[place::-1] if w.startswith('--')), '')
+                where = f' (behind {before.partition("=")[0]})' if before else ''
+                self.error(f'argument {place + 1}{where} is empty: is a shell variable not set?')
+        return super().parse_known_args(words, namespace)
 
 
 def add_resume(parser: argparse.ArgumentParser, text: str) -> None:

@@ -96,11 +96,12 @@ with hosts_needed():
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    sizes, csv = arguments.batch_sizes, arguments.csv
-    if min(*sizes, arguments.rounds, arguments.max_videos) < 1 or arguments.warm_up < 0:
-        raise ConfigError(
-            '--batch-size, --rounds and --max-videos must be at least 1, --warm-up at least 0'
-        )
+    csv = arguments.csv
+    smallest = {'batch-size': (1, min(arguments.batch_sizes)), 'rounds': (1, arguments.rounds)}
+    smallest |= {'max-videos': (1, arguments.max_videos), 'warm-up': (0, arguments.warm_up)}
+    for name, (least, given) in smallest.items():
+        if given < least:
+            raise ConfigError(f'--{name} must be at least {least}, got {given}')
     if csv:
         check_target(Path(csv), '--csv')
         if json_beside(Path(csv)) == Path(csv):

@@ -38,10 +38,14 @@ with hosts_needed():
     from sta.sweeps.collect import Collected, collect
     from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
 
+A_DAY = 86_400  # seconds
+
 
 def run(arguments: argparse.Namespace) -> int:
-    if not arguments.every > 0:
-        raise ConfigError(f'--every must be positive, got {arguments.every}')
+    if not 0 < arguments.every <= A_DAY:
+        raise ConfigError(
+            f'--every must be positive and at most a day, {A_DAY} s, got {arguments.every:g}'
+        )
     found, shown = collect(arguments.folder), ''
     while arguments.watch and found.is_going_on:
         if (line := summary_line(found.states)) != shown:

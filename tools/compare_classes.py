@@ -47,6 +47,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
     from sta.datasets.errors import DataError
     from sta.engine.command_line import run_command
@@ -65,6 +66,8 @@ with hosts_needed():
 def compare(arguments: argparse.Namespace, command: str) -> None:
     if arguments.top < 1:
         raise DataError(f'--top must be at least 1, got {arguments.top}')
+    if arguments.out is not None:
+        check_folder(arguments.out, '--out')
     run = read_run(arguments.folder)
     first, second = choose_pair(run, arguments.variants)
     scores = run.scores

@@ -18,10 +18,10 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sta.installed import accept_any_text
-from sta.start import hosts_needed, stdout_trouble
+from sta.start import ToolParser, hosts_needed, stdout_trouble
 
 
-class OneLineParser(argparse.ArgumentParser):
+class OneLineParser(ToolParser):
     """A parser that says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:

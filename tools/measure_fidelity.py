@@ -6,6 +6,7 @@ python tools/measure_fidelity.py configs/sta_vit_k400.py ckpt.pth --budget 0.6 -
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -84,8 +85,8 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
     for part in ('test_cfg', 'test_dataloader'):
         if part not in config:
             raise ConfigError(f'config {arguments.config} defines no {part}')
-    if not arguments.still >= 0:
-        raise ConfigError(f'--still must be at least 0, got {arguments.still:g}')
+    if not 0 <= arguments.still < math.inf:
+        raise ConfigError(f'--still must be a number of at least 0, got {arguments.still:g}')
     out = arguments.out or Path('work_dirs', Path(arguments.config).stem, 'fidelity')
     check_folder(out, '--out')
     schedules = [parse_schedule_text(text) for text in arguments.schedules or ()]

@@ -6,8 +6,6 @@ python tools/train.py configs/train_sta_vit_motions.py --amp bf16
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 
@@ -44,7 +42,7 @@ if __name__ == '__main__':
 with hosts_needed():
     import torch
 
-    from sta.atomic import naming
+    from sta.atomic import check_target, naming
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
@@ -53,9 +51,9 @@ with hosts_needed():
 
 
 def train(arguments: argparse.Namespace) -> None:
+    check_export(arguments.export)
     config = load_config(arguments.config, arguments.cfg_options)
     start_processes(arguments.launcher)
-    check_export(arguments.export)
     config.work_dir = arguments.work_dir or str(home_of(config, arguments.config))
     config.launcher = 'none' if arguments.launcher == 'none' else 'pytorch'
     if arguments.amp == 'fp16' and not torch.cuda.is_available():
@@ -66,7 +64,6 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         resume_training(config, None if arguments.resume == 'auto' else arguments.resume)
     runner = build_train_runner(config)
-    logging.raiseExceptions = False  # a log that a full disk does not take would be a traceback
     with naming(Path(config.work_dir)):
         run_training(runner)
     if arguments.export and runner.rank == 0:
@@ -79,9 +76,7 @@ def check_export(path: str | None) -> None:
         return
     if not path.endswith('.safetensors'):
         raise ConfigError(f'--export writes .safetensors, got {path}')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(Path(path).parent, os.W_OK):
-        raise ConfigError(f'--export {path}: its folder is not writable')
+    check_target(Path(path), '--export')
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import sys
@@ -51,6 +52,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         Exit status: 0, 2 after a user's mistake, 130 when interrupted.
     """
     accept_any_text()
+    logging.raiseExceptions = False  # a log that a full disk does not take would be a traceback
     # Of every data loader that is built; how many workers there are is said by the config.
     warnings.filterwarnings('ignore', message='This DataLoader will create')
     try:

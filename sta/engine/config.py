@@ -49,6 +49,7 @@ KNOWN_KEYS = (
 
 
 _DICT_KEYS = ('model', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness')
+_COUNTS = ('clip_len', 'num_clips', 'num_crops')
 _PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
 
 
@@ -87,6 +88,13 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         raise ConfigError(f'--cfg-options {" ".join(options)}: {reason_of(error)}') from error
     _refuse_misspelt(config, path)
     _refuse_no_dicts(config, path)
+    _settle_loading(config, path)
+    seed = (config.get('randomness') or {}).get('seed')
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise ConfigError(
+            f'config {path}: randomness.seed must be a whole number from 0 to {2**32 - 1}, got '
+            f'{seed!r}'
+        )
     try:
         _settle_paths(config, os.path.dirname(os.path.abspath(path)))
     except ConfigError as error:
@@ -179,6 +187,26 @@ def _refuse_no_dicts(config: Config, path: str) -> None:
     for place, value in places:
         if value is not None and not isinstance(value, dict):
             raise ConfigError(f'config {path}: {place} must be a dict, got {value!r}')
+
+
+def _settle_loading(config: Config, path: str) -> None:
+    """Refuse numbers that torch refuses late, or under which every video would count as broken."""
+    for part in (key for key in config if key.endswith('_dataloader') and config[key]):
+        loader = config[part]
+        given = [('batch_size', 1, loader.get('batch_size'))]
+        given.append(('num_workers', 0, loader.get('num_workers')))
+        for place, step in enumerate((loader.get('dataset') or {}).get('pipeline', [])):
+            given += [(f'dataset.pipeline.{place}.{key}', 1, step.get(key)) for key in _COUNTS]
+        for key, least, value in given:
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (is_whole and value >= least):
+                raise ConfigError(
+                    f'config {path}: {part}.{key} must be a whole number of at least {least}, got '
+                    f'{value!r}'
+                )
+        if not loader.get('num_workers'):  # torch refuses what speaks of workers without any
+            without = {'persistent_workers': False, 'prefetch_factor': None}
+            loader.update({key: value for key, value in without.items() if key in loader})
 
 
 def _merged(options: Sequence[str], config: Config) -> dict[str, Any]:

@@ -157,6 +157,8 @@ def build_test_runner(
     check_videos(dataset)
     check_labels(dataset, model)
     shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        Runner.build_dataloader({**config.test_dataloader, 'dataset': dataset})
     variants = _checked_variants(config, model)
     if checkpoint is not None:
         say_what_takes_long(checkpoint)

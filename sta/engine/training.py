@@ -325,8 +325,8 @@ def _check_recipe(config: Config) -> None:
             f'default_hooks.checkpoint.interval must be a whole number, got {hook["interval"]!r}'
         )
     whole = [('train_cfg', 'max_epochs'), ('train_cfg', 'max_iters'), ('train_cfg', 'val_interval')]
-    whole += [(f'{part}_dataloader', 'batch_size') for part in ('train', 'val')]
-    whole += [('auto_scale_lr', 'base_batch_size')]
+    whole += [('auto_scale_lr', 'base_batch_size'), ('log_processor', 'window_size')]
+    whole += [('optim_wrapper', 'accumulative_counts')]
     for part, key in whole:
         value = (config.get(part) or {}).get(key)
         if value is not None and (not isinstance(value, int) or value < 1):

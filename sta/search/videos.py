@@ -31,6 +31,7 @@ class SearchVideos(NamedTuple):
         heldout: the other lines.
         files: of the searched lines, as the test data set names them.
         compares_all: whether the comparison is on the whole test list, on ``searched``, too.
+        max_videos: of the test data set, which draws as many of those compared on; None takes all.
     """
 
     dataset: Any
@@ -38,6 +39,7 @@ class SearchVideos(NamedTuple):
     heldout: list[Annotation]
     files: frozenset[str] = frozenset()
     compares_all: bool = False
+    max_videos: int | None = None
 
     @property
     def fingerprint(self) -> dict[str, str]:
@@ -52,6 +54,10 @@ class SearchVideos(NamedTuple):
         """Which videos of the test list the comparison is on, in words."""
         searched, number = len(self.searched), len(self.searched) + len(self.heldout)
         how = 'searched on (same file or equal content)'
+        compared = number if self.compares_all else len(self.heldout)
+        if self.max_videos is not None and self.max_videos < compared:
+            drawn = f'{self.max_videos} drawn (max_videos) from '
+            return drawn + self._replace(max_videos=None).compared
         if not searched:
             return counted(number, 'held-out video')
         if not self.compares_all:
@@ -120,6 +126,7 @@ def search_videos(config: Config, number: int, *, clips: str | None = None) -> S
         heldout=[entry for entry, ours in zip(whole, own, strict=True) if not ours],
         files=frozenset(name for name, ours in zip(names, own, strict=True) if ours),
         compares_all=bool(clips),
+        max_videos=settings.get('max_videos'),
     )
 
 

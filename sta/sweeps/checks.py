@@ -14,8 +14,9 @@ from mmengine.registry import init_default_scope
 
 from sta.atomic import check_folder
 from sta.engine.config import ConfigError, load_config
-from sta.engine.session import explained
+from sta.engine.session import build_model_of_shapes, check_variants, explained
 from sta.engine.shard import Shard
+from sta.engine.variants import chosen_variants
 
 from .manifest import Planned, digest_of_files
 from .plan import Evaluation
@@ -54,11 +55,12 @@ def plan(evaluations: Sequence[Evaluation]) -> list[Planned]:
     Raises:
         ConfigError, DataError: a config, checkpoint or list that is not there or cannot be read;
             more shards than there are batches.
+        PrunerError, ScheduleError, VariantError: a variant does not suit the model.
     """
     seen: dict[tuple, tuple[int, str | None, int, str]] = {}
     planned = []
     for one in evaluations:
-        key = (one.config, *_config_options(one))
+        key = (one.config, *one.options)
         if key not in seen:
             seen[key] = _look(one)
         num_videos, annotations, batch_size, digest = seen[key]
@@ -79,6 +81,10 @@ def _look(one: Evaluation) -> tuple[int, str | None, int, str]:
     for part in ('test_cfg', 'test_dataloader'):
         if not isinstance(config.get(part), dict):
             raise ConfigError(f'config {one.config} defines no {part}')
+    if not _values(one, '--budget'):
+        typed = {key: _values(one, f'--{key}') for key in ('schedules', 'pruners')}
+        variants = chosen_variants(config.test_cfg, **typed)
+        check_variants(build_model_of_shapes(config), variants)
     text = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     return (
         _num_videos(config),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -48,6 +49,22 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(
 def test_an_error_without_a_message_is_named(capsys: pytest.CaptureFixture) -> None:
     assert run_command(raising(DataError())) == 2
     assert capsys.readouterr().err == 'error: DataError\n'
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a file that takes nothing')
+def test_a_log_that_the_disk_does_not_take_is_no_traceback(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, 'raiseExceptions', True)  # put back at the end
+
+    def command() -> None:
+        handler = logging.StreamHandler(open('/dev/full', 'w'))  # noqa: SIM115
+        record = logging.makeLogRecord({'msg': 'long' * 10_000})
+        handler.handle(record)
+        raise DataError('the disk is full')
+
+    assert run_command(command) == 2
+    assert capsys.readouterr().err == 'error: the disk is full\n'
 
 
 @pytest.mark.parametrize('error', [ValueError('bug'), RuntimeError('bug'), KeyError('bug')])

@@ -243,6 +243,35 @@ def test_parts_of_the_wrong_kind_are_named(path: str, option: str, said: str) ->
     assert said in refusal(path, option)
 
 
+@pytest.mark.parametrize(
+    ('option', 'said'),
+    [
+        ('batch_size=0', 'batch_size must be a whole number of at least 1, got 0'),
+        ('batch_size=True', 'batch_size must be a whole number of at least 1, got True'),
+        ('num_workers=-1', 'num_workers must be a whole number of at least 0, got -1'),
+        ('num_workers="two"', "num_workers must be a whole number of at least 0, got 'two'"),
+        ('dataset=dict(pipeline=[dict(clip_len=0)])', 'pipeline.0.clip_len must be a whole number'),
+        ('dataset=dict(pipeline=[dict(num_crops=1.5)])', 'num_crops must be a whole number'),
+    ],
+)
+@pytest.mark.parametrize('part', ['train', 'test'])
+def test_numbers_of_loading_that_cannot_be(path: str, part: str, option: str, said: str) -> None:
+    assert said in refusal(path, f'{part}_dataloader=dict({option})')
+
+
+def test_no_workers_need_no_settings_of_workers(path: str) -> None:
+    """num_workers=0 is what the line of a dead worker asks for."""
+    given = 'dict(num_workers=2, persistent_workers=True, prefetch_factor=4)'
+    none = given.replace('num_workers=2', 'num_workers=0')
+    config = load_config(path, [f'train_dataloader={given}', f'test_dataloader={none}'])
+    assert dict(config.train_dataloader) == dict(
+        num_workers=2, persistent_workers=True, prefetch_factor=4
+    )
+    assert dict(config.test_dataloader) == dict(
+        num_workers=0, persistent_workers=False, prefetch_factor=None
+    )
+
+
 def test_a_config_that_ends_the_process_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'exit.py').write_text('raise SystemExit(3)\n')
     assert 'exit.py cannot be read: SystemExit: 3' in refusal(tmp_path / 'exit.py')

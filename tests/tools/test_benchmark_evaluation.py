@@ -57,9 +57,19 @@ def test_a_command_that_fails() -> None:
         measure([sys.executable, '-c', 'print("no luck"); raise SystemExit(3)'])
 
 
-@pytest.mark.parametrize('more', [('--rounds', '0'), ('--max-videos', '0')])
-def test_numbers_that_cannot_be(refused: Refused, tiny: Tiny, more: tuple) -> None:
-    refused('benchmark_evaluation', tiny.one_view, tiny.checkpoint, *more, said=('at least 1',))
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (('--rounds', '0'), '--rounds must be at least 1, got 0'),
+        (('--max-videos', '-2'), '--max-videos must be at least 1, got -2'),
+        (('--schedules', '0', 'x'), "error: schedule 'x' is not understood"),
+        (('--schedules', '99'), 'error: pruning stage 1 (after block 0): cannot drop 99 of 16'),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(
+    refused: Refused, tiny: Tiny, more: tuple, said: str
+) -> None:
+    refused('benchmark_evaluation', tiny.one_view, tiny.checkpoint, *more, said=(said,))
 
 
 def test_decoding_is_timed_both_ways(tiny: Tiny, capsys: pytest.CaptureFixture) -> None:

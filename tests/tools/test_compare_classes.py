@@ -149,7 +149,7 @@ def test_folders_and_files_that_will_not_do(refused: Refused, folder: Path, tmp_
     refused('compare_classes', tmp_path, said=(str(tmp_path), 'no scores.npz'))
     refused('compare_classes', tmp_path / 'x', said=('not a folder',))
     path = folder / 'scores.npz'
-    refused('compare_classes', folder, '--out', path, said=(str(path),))
+    refused('compare_classes', folder, '--out', path, said=(f'--out {path} cannot be written',))
     path.write_bytes(path.read_bytes()[:100])
     refused('compare_classes', folder, said=('scores.npz cannot be read',))
 

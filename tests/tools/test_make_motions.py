@@ -42,6 +42,8 @@ def test_the_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
         (('--split', 'val', '--seed', '-1'), ('seed', '-1')),
         (('--split', 'val', '--size', '70'), ('multiple of 16', '70')),
         (('--split', 'val', '--workers', '0'), ('workers', '0')),
+        (('--split', 'val', '--out', ''), ('argument 4 (behind --out) is empty',)),
+        (('--split', 'val', '--preview='), ('argument 3 (behind --preview) is empty',)),
         (('--split', 'val', '--size', '64', '--preview', 'no/such/folder.png'), ('no/such',)),
     ],
 )

@@ -69,8 +69,9 @@ def test_classes_add_up_to_the_whole(tiny: Tiny, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     'arguments, words',
     [
-        (('--still', '-1'), ('--still must be at least 0', '-1')),
-        (('--still', 'nan'), ('--still must be at least 0', 'nan')),
+        (('--still', '-1'), ('--still must be a number of at least 0', '-1')),
+        (('--still', 'nan'), ('--still must be a number of at least 0', 'nan')),
+        (('--still', 'inf'), ('--still must be a number of at least 0', 'inf')),
         (('--max-videos', '0'), ('max_videos must be at least 1',)),
         (('--pruners', 'stta'), ("unknown pruner 'stta'",)),
         (('--budget', '0.01'), ('budget 0.01',)),

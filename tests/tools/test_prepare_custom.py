@@ -108,6 +108,7 @@ def test_a_csv_with_a_split_or_groups(tmp_path, refused: Refused, capsys) -> Non
         (('--val-share', '0'), ('--val-share must be above 0',)),
         (('--group-by', '('), ("--group-by '(' is no pattern",)),
         (('--group-by', 'g[0-9]'), ("--group-by 'g[0-9]' finds nothing in run/a.mp4",)),
+        (('--no-scan', '--full-decode'), ('--no-scan looks into no video, --full-decode at',)),
         (('--pretrained', 'no.pth'), ('no.pth', 'does not exist')),
         (('--pretrained', 'no.pth', '--val-share', '1'), ('no video is set apart to train on',)),
         (('--config', str(ROOT / 'configs/train_sta_vit_k400.py')), ('defines train_cfg', '1')),

@@ -108,6 +108,16 @@ def test_overlap_is_found_by_content_and_none_is_called_held_out(
     assert 'comparing on 7 held-out videos\n' in said and 'cost, 7 held-out videos: ' in said
 
 
+def test_a_sample_of_the_list_is_not_called_all_of_it(tiny: Tiny, tmp_path: Path, capsys) -> None:
+    options = ('--cfg-options', 'test_dataloader.dataset.max_videos=2')
+    assert searched(tiny, tmp_path / 'search', *options) == 0
+    said = capsys.readouterr().out
+    assert 'comparing on 2 drawn (max_videos) from 4 held-out videos, without the 3 of 7' in said
+    assert 'same cost, 2 held-out videos: ' in said
+    found = json.loads((tmp_path / 'search/search.json').read_text())
+    assert found['compared_on'].startswith('2 drawn (max_videos) from 4 held-out videos')
+
+
 def test_a_copy_in_the_list_is_not_held_out(
     tiny: Tiny, tmp_path: Path, child: Callable[..., Path], capsys
 ) -> None:

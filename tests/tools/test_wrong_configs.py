@@ -121,6 +121,7 @@ OPTIONS = [
     pytest.param('test_cfg.precision=fp8', ('precision', "'fp8'", 'bf16'), id='precision'),
     pytest.param('test_cfg.max_views_per_forward=0', ('max_views_per_forward', '0'), id='views'),
     pytest.param('test_dataloader.batch_size=0', ('batch_size', '0'), id='batch size'),
+    pytest.param('test_dataloader.num_workers=-1', ('num_workers', 'got -1'), id='workers'),
     pytest.param('test_cfg.schedules=5', ('schedules', '5', 'list'), id='schedules no list'),
     pytest.param('test_cfg.pruners=sta', ('pruners', "'sta'", 'list'), id='pruners no list'),
     pytest.param('randomness.sed=3', ('sed',), id='randomness'),

@@ -97,6 +97,10 @@ def test_results_are_never_written_over(refused: Refused, tiny: Tiny, tmp_path: 
         ('train', ['--amp', 'fp8'], ('--amp', "'fp8'", "'bf16'")),
         ('benchmark', ['--dtype', 'int8'], ('--dtype', "'int8'", "'fp32'")),
         ('benchmark', ['--vs', 'timm'], ('--vs', "'timm'", "'mmaction2'")),
+        ('test', [''], ('argument 2 is empty',)),
+        ('test', ['a.pth', '--work-dir', ''], ('argument 4 (behind --work-dir) is empty',)),
+        ('test', ['--work-dir='], ('argument 2 (behind --work-dir) is empty',)),
+        ('predict', ['a.pth', 'a.mp4', '--classes', ''], ('(behind --classes) is empty',)),
     ],
 )
 def test_what_argparse_refuses(
@@ -125,12 +129,13 @@ def test_a_benchmark_needs_the_gpu_it_is_told_to_use(refused: Refused, tiny: Tin
 @pytest.mark.parametrize('flag', ['--rounds', '--batch-size'])
 @pytest.mark.parametrize('number', ['0', '-3'])
 def test_a_benchmark_of_nothing(refused: Refused, tiny: Tiny, flag: str, number: str) -> None:
-    refused('benchmark', tiny.one_view, flag, number, said=(flag, 'at least 1'))
+    said = (f'{flag} must be at least 1, got {number}',)
+    refused('benchmark', tiny.one_view, flag, number, said=said)
 
 
 def test_a_negative_warm_up(refused: Refused, tiny: Tiny) -> None:
     arguments = ('--schedules', '0', '--rounds', '1', '--warm-up', '-1')
-    refused('benchmark', tiny.one_view, *arguments, said=('--warm-up', 'at least 0'))
+    refused('benchmark', tiny.one_view, *arguments, said=('--warm-up must be at least 0, got -1',))
 
 
 def test_figures_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:

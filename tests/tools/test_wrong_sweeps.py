@@ -72,6 +72,17 @@ def test_numbers_of_shards(refused: Refused, given: tuple, tiny: Tiny) -> None:
     assert not Path('sweep').exists()
 
 
+@pytest.mark.parametrize('executor', [(), ('--executor', 'slurm', '--partition', 'p')])
+def test_variants_that_do_not_suit_the_model(
+    refused: Refused, given: tuple, executor: tuple[str, ...]
+) -> None:
+    said = ('pruning stage 1 (after block 0): cannot drop 99 of 16 tokens per chunk',)
+    refused('sweep', *given, *executor, '--schedules', 0, 99, said=said)
+    said = ('STAPruner: score must be one of', "got 'x'")
+    refused('sweep', *given, *executor, '--pruners', 'sta:score=x', said=said)
+    assert not Path('sweep').exists()
+
+
 def test_a_list_that_is_not_there(
     refused: Refused, given: tuple, child: Callable[..., Path], tiny: Tiny
 ) -> None:
@@ -173,4 +184,6 @@ def test_percent_signs_are_for_sbatch(
 
 
 def test_how_often_to_look(refused: Refused, planned: tuple) -> None:
-    refused('collect', 'sweep', '--every', 0, said=('--every must be positive',))
+    said = '--every must be positive and at most a day, 86400 s, got '
+    for seconds in ('0', 'nan', 'inf'):
+        refused('collect', 'sweep', '--every', seconds, said=(said + seconds,))

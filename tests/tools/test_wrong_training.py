@@ -49,7 +49,14 @@ def test_an_export_of_another_kind(refused: Refused, tiny: Tiny, tmp_path: Path,
 
 def test_an_export_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
-    refused('train', tiny.training, '--export', 'file/w.safetensors', said=(': file',))
+    said = '--export file/w.safetensors cannot be written: nothing can be made in '
+    refused('train', tiny.training, '--export', 'file/w.safetensors', said=(said, '/file (Not a'))
+    (tmp_path / 'w.safetensors').mkdir()
+    said = '--export w.safetensors is a folder'
+    refused('train', tiny.training, '--export', 'w.safetensors', said=(said,))
+    if Path('/proc').is_dir():  # where root may write by its permission bits, and cannot
+        name = '/proc/w.safetensors'
+        refused('train', tiny.training, '--export', name, said=(f'--export {name} cannot be',))
     assert not (tmp_path / 'work_dirs').exists()
 
 
@@ -83,6 +90,10 @@ OPTIONS = [
     ('optim_wrapper.optimizer.weight_decay=-1', ('weight_decay', 'at least 0', '-1')),
     ('train_cfg.max_epochs=0', ('train_cfg.max_epochs', 'at least 1, got 0')),
     ('train_cfg.max_epochs=2.5', ('train_cfg.max_epochs', 'whole number', '2.5')),
+    ('log_processor=dict(window_size=0)', ('log_processor.window_size', 'at least 1, got 0')),
+    ('optim_wrapper.accumulative_counts=0', ('optim_wrapper.accumulative_counts', 'got 0')),
+    ('randomness=dict(seed=-1)', ('randomness.seed', '0 to 4294967295', 'got -1')),
+    ('randomness=dict(seed="a")', ('randomness.seed', '0 to 4294967295', "got 'a'")),
     ('train_cfg.val_interval=0', ('train_cfg.val_interval', 'got 0')),
     ('train_dataloader.batch_size=2.5', ('train_dataloader.batch_size', '2.5')),
     ('auto_scale_lr=dict(enable=True, base_batch_size=0)', ('base_batch_size', 'got 0')),

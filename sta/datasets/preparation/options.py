@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from sta.datasets.errors import DataError
+
 from .prepare import Settings
 from .scanning import ScanSettings
 
@@ -60,8 +62,10 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """Settings from the arguments of :func:`add_options`.
 
     Raises:
-        DataError: a number out of range.
+        DataError: a number out of range, or options that contradict each other.
     """
+    if arguments.no_scan and arguments.full_decode:
+        raise DataError('--no-scan looks into no video, --full-decode at every frame: give one')
     scan = ScanSettings(
         num_workers=arguments.workers,
         full_decode=arguments.full_decode,
