@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sta.pruning import Variant
+from sta.pruning import Pruner, Variant
 from sta.visualization import record
 from sta.visualization.rows import kept_rows, score_rows
 from tests.analysis.recognizers import Recognizer
@@ -92,11 +92,11 @@ def test_importance_is_that_of_the_tokens_in_the_stage(case) -> None:
     model, clip, recording, _ = case
     seen = []
 
-    class Spy:
-        similarity, draws, merges, per_chunk = 'key', False, False, True
+    class Spy(Pruner, name=None):
+        similarity, per_chunk = 'key', True
 
         def __init__(self, inner) -> None:
-            self.inner, self.check = inner, inner.check
+            self.inner = inner
 
         def __call__(self, tokens, features, stage, context):
             seen.append(tokens[0].abs().sum(-1).view(stage.num_chunks, -1))
