@@ -14,6 +14,7 @@ from sta.atomic import replacing
 from sta.evaluation import SummaryRow
 
 from .curves import Place, bands_note, draw_families, dress, label_schedules
+from .fonts import draw
 from .styles import COLOURS, DPI, FONT, SIZE_INCHES, legend_below
 
 __all__ = [
@@ -74,10 +75,10 @@ def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, Path]:
     """
     png, svg = Path(folder) / f'{stem}.png', Path(folder) / f'{stem}.svg'
     with replacing(png) as temporary:
-        figure.savefig(temporary, format='png', metadata={'Software': None})
+        draw(figure, temporary, format='png', metadata={'Software': None})
     nothing = {'Date': None, 'Creator': None}
     with replacing(svg) as temporary, matplotlib.rc_context({'svg.hashsalt': 'sta'}):
-        figure.savefig(temporary, format='svg', metadata=nothing)
+        draw(figure, temporary, format='svg', metadata=nothing)
     return png, svg
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..fonts import draw
+
 WHERE_NUMBERS = 'its numbers stand in the tables of this page'
 DARK_TEXT, DARK_GROUND = (230, 237, 243), (13, 17, 23)  # as in template.html
 
@@ -31,7 +33,7 @@ def inline_svg(figure: Figure, description: str) -> str:
     """A figure as an SVG element that scales with the page; the same figure gives the same text."""
     buffer = io.StringIO()
     with matplotlib.rc_context({'svg.hashsalt': 'sta', 'svg.fonttype': 'path'}):
-        figure.savefig(buffer, format='svg', metadata={'Date': None, 'Creator': None})
+        draw(figure, buffer, format='svg', metadata={'Date': None, 'Creator': None})
     svg = buffer.getvalue()
     svg = svg[svg.index('<svg') :]
     # Several figures in one page: names of clips and glyphs must not meet.
