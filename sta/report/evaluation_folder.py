@@ -17,6 +17,7 @@ from sta.visualization import Examples, make_examples
 from .classes import numbered_names, write_classes
 from .page import write_examples
 from .plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput, save_figure
+from .results_folder import config_title
 from .writers import write_results
 
 EXAMPLES, EXAMPLES_S, MOST_EXAMPLES = 4, 20.0, 20
@@ -43,7 +44,7 @@ def write_evaluation(
         OSError: the folder cannot be written.
     """
     rows, num_videos = shown_rows(summarise(result)), len(result.labels)
-    title = Path(config).stem
+    title = config_title(config)
     cost = plot_accuracy_vs_gflops(rows, num_videos=num_videos, title=title)
     speed = plot_accuracy_vs_throughput(
         rows, num_videos=num_videos, hardware=result.hardware, title=title

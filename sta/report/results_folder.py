@@ -29,6 +29,16 @@ class Run(NamedTuple):
     class_list: str | None
 
 
+def config_title(config: str) -> str:
+    """What plots and page of a config are called: its name, and its folder's where it has none.
+
+    Args:
+        config: path; tools/prepare_custom.py calls every one ``config.py``.
+    """
+    path = Path(config)
+    return path.absolute().parent.name if path.stem == 'config' else path.stem
+
+
 def read_run(folder: Path) -> Run:
     """Read scores.npz and, where there is one, results.json.
 

@@ -11,7 +11,7 @@ import pytest
 
 from sta.datasets.errors import DataError
 from sta.report import write_results
-from sta.report.results_folder import choose_pair, read_run
+from sta.report.results_folder import choose_pair, config_title, read_run
 
 from .example import result
 
@@ -184,3 +184,9 @@ def test_folders_without_scores(tmp_path) -> None:
         read_run(tmp_path / 'nowhere')
     with pytest.raises(DataError, match='scores.npz is not a folder'):
         read_run(write(tmp_path) / 'scores.npz')
+
+
+def test_a_config_without_a_name_of_its_own_is_called_as_its_folder() -> None:
+    assert config_title('configs/sta_vit_k400.py') == 'sta_vit_k400'
+    assert config_title('data/fights/config.py') == 'fights'
+    assert config_title('config.py') == Path.cwd().name

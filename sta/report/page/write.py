@@ -17,7 +17,7 @@ from sta.evaluation import compare_classes, shown_rows
 from ..classes import numbered_names, plot_class_changes
 from ..columns import counted, has_too_few, unpaired_on_k400
 from ..plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput
-from ..results_folder import Run, choose_pair, not_finite_counts, read_run
+from ..results_folder import Run, choose_pair, config_title, not_finite_counts, read_run
 from .evaluation import Evaluation, read_evaluation
 from .examples import read_examples
 from .pictures import Picture, grey_variables, inline_png, inline_svg
@@ -57,7 +57,7 @@ def write_page(folder: Path, *, pictures: Sequence[Path] = ()) -> Path:
         say(line)
     examples, examples_note = read_examples(folder)
     page = render(
-        title=Path(str(found.facts['config'])).stem,
+        title=config_title(str(found.facts['config'])),
         facts=found.facts,
         summary=summary_of(found),
         results=results_table(found),
