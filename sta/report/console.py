@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from rich.box import Box
@@ -110,10 +111,19 @@ def print_table(table: Table, console: Console | None = None) -> None:
         console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
     least = sum((column.min_width or 0) + 1 for column in table.columns)
     options = console.options.update(width=max(console.width, NARROWEST, least))
+    # In the table a path longer than its lines would be broken anywhere; here only between words.
+    title, table.title = table.title, None
+    if title:
+        words = _encodable(str(title), console.encoding)
+        lines = textwrap.wrap(
+            words, options.max_width, break_long_words=False, break_on_hyphens=False
+        )
+        console.print(Text('\n'.join(lines), style='bold'), crop=False, soft_wrap=True)
     segments = [
         Segment(_encodable(segment.text, console.encoding), segment.style)
         for segment in console.render(table, options)
     ]
+    table.title = title
     console.print(Segments(segments), crop=False, soft_wrap=True, end='')
 
 

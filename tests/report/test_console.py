@@ -172,3 +172,12 @@ def test_a_table_too_wide_for_the_screen_keeps_every_column() -> None:
     words = file.getvalue().split()
     assert [word for word in words if word.endswith('.25')] == [cell for [cell] in cells[:14]]
     assert {'VideoSwin-B', 'r1=256', '8448', '1600', '272', 'model'} <= set(words)
+
+
+def test_a_title_longer_than_the_table_is_not_broken() -> None:
+    title = 'videos/' + 'a' * 90 + '.mp4'
+    table = table_of_texts('rank', ['1'], ['sta-8'], [['run 9 %']], title, '')
+    file = io.StringIO()
+    print_table(table, Console(file=file, width=80))
+    assert file.getvalue().splitlines()[0] == title
+    assert str(table.title) == title
