@@ -121,6 +121,13 @@ def _reason(error: Exception) -> str | None:
     doctor = f'`{sys.executable} -m sta.doctor` names what is broken and what mends it'
     module = (getattr(error, 'name', None) or '').partition('.')[0]
     if isinstance(error, ModuleNotFoundError) and module not in ('', 'sta'):
+        made = REPOSITORY / '.venv'  # by make install, which this Python knows nothing of
+        python = made / 'bin' / 'python'
+        if os.access(python, os.X_OK) and os.path.realpath(made) != os.path.realpath(sys.prefix):
+            return (
+                f'not installed: {module}, in {sys.executable}. Mend: run {python} instead, which '
+                f'make install has made'
+            )
         return f'not installed: {module}. Mend: make install; {doctor}'
     raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
     if raised_in.startswith(str(REPOSITORY / 'sta')) and not (

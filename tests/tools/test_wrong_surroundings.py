@@ -24,6 +24,7 @@ from sta.engine.contestants import MODES
 from sta.engine.scoring import PRECISIONS
 from sta.export import FORMATS, INPUTS
 from sta.report.writers import read_scores
+from sta.start import hosts_needed
 from sta.sweeps.plan import EXECUTORS
 from sta.visualization import SUFFIXES
 from tests.datasets.test_transport import with_small_shm
@@ -173,6 +174,18 @@ def test_a_library_that_cannot_be_used_is_one_line_of_every_tool(
     lines = done.stderr.splitlines()
     assert len(lines) == len(refused)
     assert all(line.startswith('error: ') and said in line for line in lines), lines
+
+
+def test_another_python_than_that_of_make_install(monkeypatch, tmp_path, capsys) -> None:
+    python = tmp_path / '.venv' / 'bin' / 'python'
+    python.parent.mkdir(parents=True)
+    python.write_text('')
+    python.chmod(0o755)
+    monkeypatch.setattr('sta.start.REPOSITORY', tmp_path)
+    with pytest.raises(SystemExit), hosts_needed():
+        raise ModuleNotFoundError('No module', name='torch')
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f'error: not installed: torch, in {sys.executable}. Mend: run {python} ')
 
 
 def test_tools_run_from_any_folder_and_without_sta_installed(tmp_path: Path) -> None:
