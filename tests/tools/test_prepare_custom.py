@@ -328,7 +328,9 @@ def test_repeated_lines_and_labels_that_contradict(tmp_path, capsys) -> None:
     assert listed(Path('out/list_videos.txt')) == [('a.mp4', 0)]
     reason = {'path': 'b.mp4', 'label': '', 'reason': 'it has the labels 0 and 3'}
     assert table(Path('out/excluded.csv')) == [reason]
-    assert '3 x l.csv names a video again' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert '3 x l.csv names a video again' in said
+    assert 'named by no annotation' not in said
 
 
 def test_a_class_without_videos_where_all_names_are_given(tmp_path, capsys) -> None:
@@ -358,7 +360,7 @@ def test_a_class_without_videos_where_all_names_are_given(tmp_path, capsys) -> N
         (('path,label', 'a.mp4,rum'), ('--classes', 'c.txt'), ("'rum' (is it 'run'?)", 'c.txt')),
         (('path,label', 'a.mp4,400'), ('--map', 'kinetics400'), ('label 400', '400 classes')),
         (('path,label', 'a.mp4,run'), ('--map', 'kinetics400'), ("'run'", 'kinetics400')),
-        (('path,label', 'b.mp4,0'), (), ('none of the 1 videos', 'expected e.g. b.mp4')),
+        (('path,label', 'b.mp4,0'), (), ('none of the 1 videos', '--videos', 'e.g. b.mp4')),
         (('path,label', 'a.mp4,0'), ('--videos', 'nowhere'), ('nowhere does not exist',)),
         (('path,label', 'a.mp4,0'), ('--classes', 'no.txt'), ('class list no.txt',)),
         (('path,label', 'a.mp4,0'), ('--config', 'no.py'), ('config no.py does not exist',)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..annotations import Annotation
 from ..errors import DataError
 from .folder_index import FolderIndex
-from .wanted import Annotations, Excluded
+from .wanted import Annotations, Excluded, Wanted
 
 MISSING = 'there is no such file'
 
@@ -50,6 +50,8 @@ def match_files(annotations: Annotations, index: FolderIndex) -> Matched:
         found[files[0]] = Annotation(files[0], video.label)
         if len(files) > 1:
             chosen.append((files[0], files[1]))
+    for video in annotations.excluded:  # named, too, with labels that contradict one another
+        named.update(index.candidates(Wanted(video.path, -1, path=video.path), ''))
     if not found:
         raise DataError(_nothing_found(annotations, index))
     return Matched(
@@ -68,7 +70,7 @@ def _nothing_found(annotations: Annotations, index: FolderIndex) -> str:
         return f'{annotations.source} names no video that could be used'
     there = f'which holds e.g. {index.paths[0]}' if index.paths else 'which holds no videos'
     if index.paths == () and annotations.wanted[0].path:
-        there = 'the folder that paths are relative to'
+        there = 'the folder that paths are relative to (--videos FOLDER says another)'
     return (
         f'none of the {len(annotations.wanted)} videos of {annotations.source} is in '
         f'{index.folder}, {there}; expected e.g. {annotations.wanted[0].name}'
