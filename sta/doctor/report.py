@@ -192,7 +192,8 @@ def print_mends(findings: Sequence[Finding]) -> None:
     left_out = [f for f in _in_state(findings, State.NOTE) if f.installs]
     if not counts[State.BROKEN]:
         usable = 'Usable for sta.apply alone' if left_out else 'Usable'
-        print(f'{usable}: nothing broken, {counts[State.HEALED]} host defects healed.')
+        healed = counts[State.HEALED]
+        print(f'{usable}: nothing broken, {healed} host defect{"s"[: healed != 1]} healed.')
         for mend in group_mends(left_out):
             print(f'For the rest: {mend}')
         return
