@@ -283,7 +283,8 @@ def describe_hardware() -> str:
     """The GPU's name, or the number of CPU threads torch uses."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f'CPU, {torch.get_num_threads()} threads'
+    number = torch.get_num_threads()
+    return f'CPU, {number} thread{"s"[: number != 1]}'
 
 
 def merge_parts(parts: Sequence[LocalPart]) -> LocalPart:
