@@ -33,7 +33,7 @@ install: $(STAMP)  ## .venv with the tested versions; runs again only when the r
 test: install check  ## install what is missing, lint, run the tests
 
 check: $(STAMP) lint  ## lint and tests, as CI runs them
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

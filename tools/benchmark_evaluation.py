@@ -41,8 +41,7 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.engine.config import ConfigError, load_config
     from sta.engine.host_loop import run_host_loop
-    from sta.engine.session import build_model_of_shapes, check_variants
-    from sta.engine.variants import chosen_variants
+    from sta.engine.session import build_model_of_shapes, check_variants, variants_of
     from sta.report import print_table
     from sta.report.columns import fixed
     from sta.report.console import table_of_texts
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) < 1:
             option = name.replace('_', '-')
             raise ConfigError(f'--{option} must be at least 1, got {getattr(arguments, name)}')
-    variants = chosen_variants(config.test_cfg, schedules=arguments.schedules, pruners=['sta'])
+    variants = variants_of(config, schedules=arguments.schedules, pruners=['sta'])
     check_variants(build_model_of_shapes(config), variants)
     with tempfile.TemporaryDirectory() as folder:
         num_videos = write_list(config, arguments.max_videos, Path(folder, 'list.txt'))

@@ -14,9 +14,8 @@ from mmengine.registry import init_default_scope
 
 from sta.atomic import check_folder
 from sta.engine.config import ConfigError, load_config
-from sta.engine.session import build_model_of_shapes, check_variants, explained
+from sta.engine.session import build_model_of_shapes, check_variants, explained, variants_of
 from sta.engine.shard import Shard
-from sta.engine.variants import chosen_variants
 
 from .manifest import Planned, digest_of_files
 from .plan import Evaluation
@@ -83,7 +82,7 @@ def _look(one: Evaluation) -> tuple[int, str | None, int, str]:
             raise ConfigError(f'config {one.config} defines no {part}')
     if not _values(one, '--budget'):
         typed = {key: _values(one, f'--{key}') for key in ('schedules', 'pruners')}
-        variants = chosen_variants(config.test_cfg, **typed)
+        variants = variants_of(config, **typed)
         check_variants(build_model_of_shapes(config), variants)
     text = json.dumps(config.to_dict(), sort_keys=True, default=repr)
     return (
