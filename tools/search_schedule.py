@@ -88,7 +88,7 @@ with hosts_needed():
         search_videos,
         space_of,
     )
-    from sta.search.files import prepare_folder, write_config, write_search
+    from sta.search.outputs import prepare_folder, write_config, write_search
 
 
 def run(arguments: argparse.Namespace, command: str) -> None:

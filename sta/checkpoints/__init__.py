@@ -1,11 +1,9 @@
 """Checkpoints of other people's models, read safely and loaded strictly."""
 
-from .converter import ConversionReport, convert_checkpoint
+from .convert import ConversionReport, convert_checkpoint, export_weights
 from .errors import CheckpointError
-from .exporter import export_weights
-from .loader import LoadReport, load_checkpoint
-from .pretrained import load_encoder
-from .reader import read_state_dict
+from .load import LoadReport, load_checkpoint, load_encoder
+from .read import read_state_dict
 
 __all__ = [
     'CheckpointError',

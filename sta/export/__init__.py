@@ -4,11 +4,16 @@ from sta.compat import heal_host
 
 heal_host()
 
-from .checking import Agreement, compare  # noqa: E402  (the host must be healed first)
-from .classifier import INPUTS, ClipClassifier, ExportError  # noqa: E402
-from .program import Captured, capture  # noqa: E402
-from .side_file import side_facts  # noqa: E402
-from .writing import FORMATS, Exported, check_format, check_target, write_export  # noqa: E402
+from .check import Agreement, compare  # noqa: E402  (the host must be healed first)
+from .module import INPUTS, Captured, ClipClassifier, ExportError, capture  # noqa: E402  # noqa: E402
+from .write import (  # noqa: E402
+    FORMATS,
+    Exported,
+    check_format,
+    check_target,
+    side_facts,  # noqa: E402
+    write_export,
+)
 
 __all__ = [
     'FORMATS',

@@ -1,13 +1,17 @@
 """Search for the stages' places, directions and drops that change predictions least at a cost."""
 
-from .comparison import compare, difference_lines
-from .cost import gflops_of
-from .objective import SearchClips, objective_of
-from .overrides import overrides_of
+from .outputs import SearchVideos, compare, difference_lines, overrides_of, search_videos
 from .space import SearchSpace, space_of
-from .stored import SearchError, open_study
-from .study import MAX_SEED, Found, search
-from .videos import SearchVideos, search_videos
+from .study import (
+    MAX_SEED,
+    Found,
+    SearchClips,
+    SearchError,
+    gflops_of,
+    objective_of,
+    open_study,
+    search,
+)
 
 __all__ = [
     'MAX_SEED',

@@ -2,9 +2,8 @@
 
 from .examples import Example, Examples, Strip, make_examples
 from .explain import Explanation, check_stage, check_variant, explain
-from .files import SUFFIXES, encode
-from .recording import record
-from .sheet import contact_sheet, contact_strip, draw_frames, draw_sheet
+from .maps import record
+from .sheet import SUFFIXES, contact_sheet, contact_strip, draw_frames, draw_sheet, encode
 from .views import View, one_crop_of, read_views
 
 __all__ = [

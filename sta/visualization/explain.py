@@ -15,8 +15,7 @@ from sta.engine.scoring import MemoryShortError, NotFiniteError, not_finite_text
 from sta.pruning import PruningSchedule, ScheduleError, Variant
 from sta.pruning.variants import VariantError
 
-from .recording import record
-from .rows import Row, input_row, kept_rows, score_rows, value_row
+from .maps import Row, input_row, kept_rows, record, score_rows, value_row
 from .views import View
 
 

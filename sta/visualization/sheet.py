@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
 from math import ceil
+from pathlib import Path
 from typing import NamedTuple
 
+import av
+import matplotlib
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from .paint import Limits, colour_bar, resized
-from .rows import Row
-from .text import FAINT, shortened, text_width, write
+from .maps import Limits, Row, colour_bar, resized
 
 # Neither the white of dropped patches nor the grey of tokens without a score.
 PAPER = (233, 236, 240)
@@ -219,3 +223,126 @@ def contact_sheet(strips: Sequence[np.ndarray], *, title: str) -> np.ndarray:
         sheet.paste(Image.fromarray(strip), (0, top))
         top += len(strip)
     return np.asarray(sheet)
+
+
+INK = (20, 20, 20)
+FAINT = (95, 95, 95)
+
+
+@lru_cache
+def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans of ``size`` pixels."""
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', name)
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def text_width(text: str, size: int, *, bold: bool = False) -> int:
+    """Pixels from the first letter's left to the last one's right."""
+    return int(np.ceil(font(size, bold=bold).getlength(text)))
+
+
+def write(
+    picture: Image.Image,
+    text: str,
+    place: tuple[int, int],
+    *,
+    size: int,
+    bold: bool = False,
+    colour: tuple[int, int, int] = INK,
+    anchor: str = 'la',
+) -> None:
+    """Write one line.
+
+    Args:
+        picture: RGB, changed.
+        text: the line.
+        place: x and y of the anchor.
+        size: of the font, in pixels.
+        bold: heavier letters.
+        colour: RGB.
+        anchor: Pillow's: 'la' left and top, 'mm' middle, 'rs' right and baseline, ...
+    """
+    ImageDraw.Draw(picture).text(
+        place, text, fill=colour, font=font(size, bold=bold), anchor=anchor
+    )
+
+
+def shortened(text: str, width: int, size: int, *, bold: bool = False) -> str:
+    """The text, cut in its middle where it is wider than ``width`` pixels."""
+    if text_width(text, size, bold=bold) <= width:
+        return text
+    for room in range(len(text) - 1, 0, -1):
+        cut = text[: (room + 1) // 2] + '…' + text[len(text) - room // 2 :]
+        if text_width(cut, size, bold=bold) <= width:
+            return cut
+    return '…'
+
+
+SUFFIXES = ('.png', '.gif', '.mp4')
+FRAMES_PER_SECOND = 4
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 RGB as PNG; equal pictures give equal bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format='png', optimize=True)
+    return buffer.getvalue()
+
+
+def gif_bytes(pictures: Sequence[np.ndarray]) -> bytes:
+    """Pictures (H, W, 3) uint8 RGB as a GIF that plays for ever, 4 a second.
+
+    All of them share one palette without dithering: what stands still does not flicker.
+    """
+    together = Image.fromarray(np.concatenate(list(pictures)))
+    palette = together.quantize(256, method=Image.Quantize.MEDIANCUT)
+    first, *rest = (
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+        for picture in pictures
+    )
+    buffer = io.BytesIO()
+    first.save(
+        buffer,
+        format='gif',
+        save_all=True,
+        append_images=rest,
+        duration=1000 // FRAMES_PER_SECOND,
+        loop=0,
+    )
+    return buffer.getvalue()
+
+
+def mp4_bytes(pictures: Sequence[np.ndarray]) -> bytes:
+    """Pictures (H, W, 3) uint8 RGB with even sides as H.264, 4 a second."""
+    buffer = io.BytesIO()
+    with av.open(buffer, 'w', format='mp4', options={'fflags': '+bitexact'}) as container:
+        stream = container.add_stream('libx264', rate=FRAMES_PER_SECOND)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = 'yuv420p'
+        # One thread and no look-ahead: equal pictures give equal bytes.
+        stream.options = {
+            'crf': '18',
+            'x264-params': 'threads=1:bframes=0:no-mbtree=1:rc-lookahead=0',
+            'flags': '+bitexact',
+        }
+        for time, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture))
+            frame.pts, frame.time_base = time, Fraction(1, FRAMES_PER_SECOND)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def encode(pictures: Sequence[np.ndarray], suffix: str) -> bytes:
+    """One picture as '.png', any number as '.gif' or '.mp4'.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    if suffix == '.png':
+        [picture] = pictures
+        return png_bytes(picture)
+    if suffix not in SUFFIXES:
+        raise ValueError(f'suffix must be one of {", ".join(SUFFIXES)}, got {suffix!r}')
+    return gif_bytes(pictures) if suffix == '.gif' else mp4_bytes(pictures)

@@ -8,7 +8,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from sta.checkpoints import CheckpointError, load_checkpoint, load_encoder, read_state_dict
-from sta.checkpoints.reader import read_contents
+from sta.checkpoints.read import read_contents
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.sources import WRAPPINGS, Weights, recognizer, weights_of, with_prefix
 

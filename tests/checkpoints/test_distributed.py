@@ -13,7 +13,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from sta.checkpoints import load_checkpoint, read_state_dict
-from sta.checkpoints.reader import read_contents
+from sta.checkpoints.read import read_contents
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.sources import authors_names, logits, optimizer_state, recognizer, weights_of
 from tests.checkpoints.test_strangers import Touch

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sta.checkpoints import CheckpointError, read_state_dict
-from sta.checkpoints.parts import LARGEST_INDEX
+from sta.checkpoints.read import LARGEST_INDEX
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.test_strangers import Touch
 

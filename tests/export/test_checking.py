@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sta.export import ClipClassifier, ExportError, checking, compare
-from sta.export.checking import Agreement, batches_for
+from sta.export import ClipClassifier, ExportError, compare
+from sta.export import check as checking
+from sta.export.check import Agreement, batches_for
 
 from .test_classifier import recognizer
 from .test_ties import BestOfTwo

@@ -13,9 +13,9 @@ from sta.engine.clips import listed_videos, read_views
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.export import ClipClassifier, capture
-from sta.export.onnx_model import save_onnx
+from sta.export.check import is_tie, rounding_spread
 from sta.export.run_file import load_file
-from sta.export.ties import is_tie, rounding_spread
+from sta.export.write import save_onnx
 from tests.tools.tiny import ROOT
 
 NUM_CLIPS = 60

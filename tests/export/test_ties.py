@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sta.export.ties import is_tie, rounding_spread
+from sta.export.check import is_tie, rounding_spread
 
 CLIPS = torch.tensor([[1.0], [2.0], [4.0]])
 

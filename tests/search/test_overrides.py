@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from sta.engine.config import ConfigError, load_config
-from sta.search.files import write_config
-from sta.search.overrides import overrides_of
+from sta.search.outputs import overrides_of, write_config
 from tests.tools.tiny import Tiny
 
 STAGES = [{'after_block': 0, 'num_chunks': 8, 'num_drop': 7, 'backward': False}]

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.search.objective import Distance
 from sta.search.space import ViTSpace
-from sta.search.stored import SearchError, open_study
-from sta.search.study import MAX_SEED, Found, search
+from sta.search.study import MAX_SEED, Distance, Found, SearchError, open_study, search
 
 SPACE = ViTSpace(depth=6, frames=8, tokens_per_frame=16, num_stages=3)
 RUN = {'weights': 'a', 'videos': 'b'}

@@ -16,8 +16,10 @@ import torch
 from sta.checkpoints import load_checkpoint
 from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.export import checking, onnx_model, run_file
-from sta.export import writing as export_writing
+from sta.export import check as checking
+from sta.export import run_file
+from sta.export import write as export_writing
+from sta.export import write as onnx_model
 
 from .tiny import ROOT, Tiny, run_tool, save_weights
 
@@ -101,7 +103,7 @@ def test_a_fresh_process_computes_the_same(
     frames = (picture + torch.randint(0, 86, (5, 3, 16, 32, 32))).to(torch.uint8)
     logits = logits_elsewhere(out, given(frames, pixels, side), tmp_path)
     apart = np.abs(logits - eager(tiny, frames, pruner, int(schedule))).max(1)
-    # One clip may have two tokens of nearly equal score, see sta.export.checking.
+    # One clip may have two tokens of nearly equal score, see sta.export.check.
     assert (apart < 1e-4).sum() >= 4, apart
     assert list(side['verified']['differences']) == ['3', '2', '1']
     for differences in side['verified']['differences'].values():

@@ -17,7 +17,7 @@ from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.pruning import Variant, origins
 from sta.visualization import read_views
-from sta.visualization.paint import EDGE
+from sta.visualization.maps import EDGE
 
 from .tiny import ROOT, Tiny, run_tool
 

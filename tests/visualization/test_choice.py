@@ -9,7 +9,7 @@ import pytest
 
 from sta.evaluation import VariantResult
 from sta.pruning import Variant
-from sta.visualization.choice import choose_variant, choose_videos, unpruned_of
+from sta.visualization.examples import choose_variant, choose_videos, unpruned_of
 from tests.models.small_vit import small_vit
 from tests.report.example import cost, result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sta.visualization.paint import (
+from sta.visualization.maps import (
     EDGE,
     NOTHING,
     Limits,

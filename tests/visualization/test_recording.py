@@ -8,7 +8,7 @@ import torch
 
 from sta.pruning import Pruner, Variant
 from sta.visualization import record
-from sta.visualization.rows import kept_rows, score_rows
+from sta.visualization.maps import kept_rows, score_rows
 from tests.analysis.recognizers import Recognizer
 from tests.models.small_swin import small_swin
 from tests.models.small_vit import clips, small_vit

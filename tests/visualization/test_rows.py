@@ -12,8 +12,7 @@ from sta.engine.config import ConfigError
 from sta.pruning import Variant
 from sta.pruning.variants import VariantError
 from sta.visualization import View, check_stage, check_variant, explain, record
-from sta.visualization.paint import NOTHING, Limits, coloured, over_pixels
-from sta.visualization.rows import value_row
+from sta.visualization.maps import NOTHING, Limits, coloured, over_pixels, value_row
 from tests.analysis.recognizers import Recognizer
 from tests.models.small_swin import small_swin
 from tests.models.small_vit import clips, small_vit

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sta.visualization.paint import Limits, colour_bar, resized
-from sta.visualization.rows import Row
+from sta.visualization.maps import Limits, Row, colour_bar, resized
 from sta.visualization.sheet import (
     PAPER,
     contact_sheet,
@@ -14,9 +13,10 @@ from sta.visualization.sheet import (
     draw_frames,
     draw_sheet,
     layout_of,
+    shortened,
     shown_frames,
+    text_width,
 )
-from sta.visualization.text import shortened, text_width
 
 
 def rows(number: int = 3, frames: int = 16, height: int = 96, width: int = 96) -> list[Row]:

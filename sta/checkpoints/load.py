@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .containers import Contents, find_tensors
-from .errors import listed
-from .fit import as_weight, fit_to
-from .naming import Translation, translate
-from .reader import read_contents
+from .errors import CheckpointError, listed
+from .hints import hint
+from .naming import Tensors, Translation, translate
+from .read import read_contents
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,113 @@ def given_contents(source: str | os.PathLike | Mapping[str, Any]) -> tuple[str, 
         for name, value in source.items()
     }
     return 'state dict', find_tensors(as_tensors, 'state dict')
+
+
+def fit_to(model: nn.Module, translation: Translation, where: str) -> tuple[Tensors, Tensors]:
+    """Choose what a model has a place for, and check that it is all of it.
+
+    Args:
+        model: a recognizer, or a bare backbone, which has no place for a head.
+        translation: tensors under mmaction2's names.
+        where: file, for messages.
+
+    Returns:
+        The tensors under the model's names, and those of a head that a bare backbone leaves.
+
+    Raises:
+        CheckpointError: a weight is missing, unexpected or of another shape; names them and says
+            what would fit.
+    """
+    given, head = translation.tensors, {}
+    if not hasattr(model, 'backbone'):
+        head = {name: t for name, t in given.items() if name.startswith('cls_head.')}
+        given = {n.removeprefix('backbone.'): t for n, t in given.items() if n not in head}
+    own = model.state_dict()
+    problems = _problems(own, given, dict(model.named_buffers()))
+    if problems:
+        text = f'{where} does not fit the model ({"; ".join(problems)})'
+        raise CheckpointError(text + hint(translation.tensors, own))
+    return given, head
+
+
+def as_weight(tensor: Tensor, dtype: torch.dtype, name: str, where: str) -> Tensor:
+    """A weight in another dtype.
+
+    Raises:
+        CheckpointError: it is no dense real tensor, or holds NaN or infinity.
+    """
+    if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized:
+        raise CheckpointError(f'{where}: {listed([name])} is no dense tensor of real numbers')
+    converted = tensor.detach().to(dtype)
+    if converted.is_floating_point() and not bool(converted.isfinite().all()):
+        raise CheckpointError(f'{where}: {listed([name])} holds NaN or infinity')
+    return converted
+
+
+def _problems(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+) -> list[str]:
+    # Buffers are fixed tables (sine positions), which most sources do not store.
+    missing = sorted(name for name in own if name not in given and name not in buffers)
+    unexpected = sorted(name for name in given if name not in own)
+    differing = [
+        f'{name} {tuple(given[name].shape)} instead of {tuple(own[name].shape)}'
+        for name in sorted(given)
+        if name in own and given[name].shape != own[name].shape
+    ]
+    return [
+        f'{len(names)} {kind}: {listed(names)}'
+        for names, kind in (
+            (missing, 'missing'),
+            (unexpected, 'unexpected'),
+            (differing, 'of another shape'),
+        )
+        if names
+    ]
+
+
+# What self-supervised models have beside their encoder.
+_DECODER = re.compile(r'^(decoder\.|encoder_to_decoder\.|mask_token$)')
+_HEAD = 'cls_head.'
+# Norms behind the last block: VideoMAE is pre-trained with one before its decoder and fine-tuned
+# with another one behind the mean over tokens.
+_LAST_NORMS = ('backbone.fc_norm.', 'backbone.norm.')
+
+
+def load_encoder(model: nn.Module, source: str | os.PathLike | Mapping[str, Tensor]) -> LoadReport:
+    """Load a backbone from a pre-trained or fine-tuned model; the classifier keeps its own weights.
+
+    Every weight of embedding and blocks must be there and fit. What remains of the file, a decoder,
+    a classifier of other classes, a last norm the model has no place for, is left out and reported.
+
+    Args:
+        model: recognizer with ``backbone`` and ``cls_head``.
+        source: see :func:`sta.checkpoints.load_checkpoint`; also pre-training checkpoints of the
+            authors of VideoMAE and Hugging Face's ``VideoMAEForPreTraining``.
+
+    Returns:
+        A report, which names the weights that begin anew.
+
+    Raises:
+        CheckpointError: unknown names, or a weight of embedding or blocks that is missing,
+            unexpected or of another shape. The model is left as it was.
+    """
+    where, given = given_contents(source)
+    translation = translate(given.tensors, where)
+    own = model.state_dict()
+    left_out = [name for name in translation.tensors if _is_left_out(name, own)]
+    chosen = {n: t for n, t in translation.tensors.items() if n not in left_out}
+    anew = [n for n in own if n.startswith((_HEAD, *_LAST_NORMS)) and n not in chosen]
+    return load_translated(
+        model,
+        Translation(translation.source, chosen, (*sorted(left_out), *translation.left_out)),
+        where,
+        anew=anew,
+        notes=given.notes,
+    )
+
+
+def _is_left_out(name: str, own: Mapping[str, Tensor]) -> bool:
+    if name.startswith(_HEAD) or _DECODER.match(name):
+        return True
+    return name.startswith(_LAST_NORMS) and name not in own
