@@ -60,16 +60,18 @@ def count_macs(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
         model: takes a clip; its weights are neither read nor copied.
         clip_shape: (B, 3, frames, H, W).
     """
-    tensors = {
-        name: tensor.detach().to('meta')
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
-    }
     counter = _Counter()
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), counter:
-            functional_call(model, tensors, (torch.empty(clip_shape, device='meta'),))
+        # In inference mode composed operations, such as linear, would reach the counter whole.
+        with torch.inference_mode(False), torch.no_grad():
+            tensors = {
+                name: tensor.detach().to('meta')
+                for name, tensor in (*model.named_parameters(), *model.named_buffers())
+            }
+            with counter:
+                functional_call(model, tensors, (torch.empty(clip_shape, device='meta'),))
     finally:
         for module, training in was_training.items():
             module.training = training

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 LACKING = re.compile(r'Glyph (\d+) ')
 
 
-def draw(figure: Figure, target: Any, **settings: Any) -> None:
+def draw(figure: Figure, target: Any, *, format: str, metadata: dict[str, Any]) -> None:
     """``figure.savefig``, with installed fonts for letters that the figure's own font lacks.
 
     Letters that no installed font has are drawn as boxes and said once on stderr.
@@ -26,9 +26,10 @@ def draw(figure: Figure, target: Any, **settings: Any) -> None:
     Args:
         figure: drawn a second time, with other fonts, where letters are lacking.
         target: a path, or a file that can be written anew from its start.
-        settings: of ``savefig``.
+        format: 'png' or 'svg'.
+        metadata: of the file, see ``savefig``.
     """
-    lacking = _save(figure, target, settings)
+    lacking = _save(figure, target, format, metadata)
     families = [] if not lacking else list(_families(lacking))
     if families:
         for text in figure.findobj(Text):
@@ -36,16 +37,16 @@ def draw(figure: Figure, target: Any, **settings: Any) -> None:
         if hasattr(target, 'truncate'):
             target.seek(0)
             target.truncate()
-        lacking = _save(figure, target, settings)
+        lacking = _save(figure, target, format, metadata)
     if lacking:
         _say_once(''.join(sorted(map(chr, lacking))))
 
 
-def _save(figure: Figure, target: Any, settings: dict) -> set[int]:
+def _save(figure: Figure, target: Any, format: str, metadata: dict[str, Any]) -> set[int]:
     """Code points that were drawn as boxes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        figure.savefig(target, **settings)
+        figure.savefig(target, format=format, metadata=metadata)
     lacking = set()
     for warning in caught:
         if found := LACKING.match(str(warning.message)):

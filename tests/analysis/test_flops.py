@@ -151,3 +151,13 @@ def test_clips_of_another_size_than_the_model_was_built_for() -> None:
     found = round(cost.gflops_per_view * 1e9)
     assert dense + similarities <= found <= dense + similarities + accumulations
     assert (cost.num_tokens, cost.tokens_after_stages) == (240, (200,))
+
+
+def test_inference_mode_changes_no_count() -> None:
+    """Operations that are made of others reach a counter whole there."""
+    model = Model(small_vit(schedule=3), 7)
+    variant = Variant('sta', PRUNERS['sta'], 3)
+    outside = count_costs(model, [variant], (3, 16, 32, 32))
+    with torch.inference_mode():
+        assert count_costs(model, [variant], (3, 16, 32, 32)) == outside
+    assert outside[0].gflops_per_view > 0.005

@@ -65,13 +65,13 @@ def test_without_a_font_it_is_said_once_in_a_line(tmp_path, capsys) -> None:
 @pytest.mark.filterwarnings('error')
 def test_installed_fonts_are_used(tmp_path, capsys) -> None:
     boxes = io.BytesIO()
-    fonts.draw(figure(), boxes, format='png')
+    fonts.draw(figure(), boxes, format='png', metadata={})
     capsys.readouterr()
     install_font(tmp_path / 'One.ttf', '打')
     install_font(tmp_path / 'Other.ttf', '架')
     drawn, again = io.StringIO(), io.BytesIO()
-    fonts.draw(figure(), drawn, format='svg')
-    fonts.draw(figure(), again, format='png')
+    fonts.draw(figure(), drawn, format='svg', metadata={})
+    fonts.draw(figure(), again, format='png', metadata={})
     assert capsys.readouterr().err == ''
     assert drawn.getvalue().count('</svg>') == 1
     assert again.getvalue() != boxes.getvalue()
@@ -81,4 +81,4 @@ def test_other_warnings_are_passed_on(monkeypatch) -> None:
     drawn = figure()
     monkeypatch.setattr(drawn, 'savefig', lambda *_, **__: warnings.warn('too many', stacklevel=1))
     with pytest.warns(UserWarning, match='too many'):
-        fonts.draw(drawn, io.BytesIO(), format='png')
+        fonts.draw(drawn, io.BytesIO(), format='png', metadata={})

@@ -88,7 +88,6 @@ def test_two_videos_are_too_few(tmp_path: Path, capsys) -> None:
     [
         ('rlt', ("no variant of 'rlt'", 'sta, random, tome')),
         ('random', ('several seeds',)),
-        ('', ("no variant of ''",)),
     ],
 )
 def test_families_that_cannot_be_compared_with(tmp_path: Path, capsys, family, words) -> None:

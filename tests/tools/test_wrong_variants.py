@@ -55,7 +55,7 @@ def test_negative_drops_per_stage_are_named(refused: Refused, tiny: Tiny) -> Non
 
 
 PRUNERS = [
-    pytest.param('stab', ("'stab'", 'sta, random, tube-random, tome'), id='unknown'),
+    pytest.param('stab', ("'stab'", 'random, rlt, semantic, sta, temporal, tome'), id='unknown'),
     pytest.param('sta:score', ("'score'", 'key=value'), id='no value'),
     pytest.param('sta:first_frame=grid', ('square number', 'got 3', '1 and 4'), id='grid'),
     pytest.param('sta:scroe=temporal', ("'scroe'", "'score'"), id='misspelt setting'),
