@@ -51,9 +51,11 @@ class Cluster:
         )
 
     def queue(self) -> dict[str, str]:
-        """State by job."""
-        lines = self.run('squeue', '-h', '-r', '-o', '%i %T').stdout.splitlines()
-        return dict(line.split() for line in lines)
+        """State by job; what squeue says instead, where it gets no answer."""
+        done = self.run('squeue', '-h', '-r', '-o', '%i %T')
+        if done.returncode:
+            return {'squeue': done.stderr}
+        return dict(line.split() for line in done.stdout.splitlines())
 
     def start_now(self, job: str) -> None:
         """SLURM lets a requeued job wait for two minutes; tests do not."""
@@ -75,8 +77,12 @@ class Cluster:
         )
 
     def wait_empty(self, timeout: float = 300) -> None:
-        """Until nothing is queued."""
-        self.wait(lambda: not self.queue(), 'jobs do not end', timeout)
+        """Until nothing is queued, and nothing is a second later."""
+
+        def empty() -> bool:
+            return not self.queue() and time.sleep(1) is None and not self.queue()
+
+        self.wait(empty, 'jobs do not end', timeout)
 
 
 def status(folder: Path) -> dict:
