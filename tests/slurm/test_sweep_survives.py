@@ -58,7 +58,7 @@ def assert_same(folder: Path, expected: Path) -> None:
 
 @pytest.mark.xfail(
     strict=False,
-    reason='not understood yet: a job that requeues itself on its signal sometimes leaves the queue',
+    reason='not understood: a job that requeues itself on its signal sometimes leaves the queue',
 )
 def test_whatever_happens_to_jobs(cluster: Cluster, tmp_path: Path) -> None:
     file, folder = tmp_path / 'sweep.yaml', tmp_path / 'sweep'
