@@ -10,12 +10,8 @@ from .base import Pruned, Pruner, StageContext, check_seed, select_tokens, token
 from .schedule import PruningStage
 
 
-class RandomPruner(Pruner, name='random'):
-    """Keep random tokens, drawn anew for every clip, stage and chunk.
-
-    Args:
-        seed: equal seeds give equal draws, on every device and in every batch.
-    """
+class _SeededPruner(Pruner, name=None):
+    """What pruners that draw for every chunk share."""
 
     draws = True
     per_chunk = True
@@ -23,6 +19,14 @@ class RandomPruner(Pruner, name='random'):
     def __init__(self, *, seed: int = 0) -> None:
         check_seed(seed)
         self.seed = seed
+
+
+class RandomPruner(_SeededPruner, name='random'):
+    """Keep random tokens, drawn anew for every clip, stage and chunk.
+
+    Args:
+        seed: equal seeds give equal draws, on every device and in every batch.
+    """
 
     def __call__(
         self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext
@@ -33,7 +37,7 @@ class RandomPruner(Pruner, name='random'):
         return _keep_smallest(tokens, draw, stage)
 
 
-class TubeRandomPruner(Pruner, name='tube-random'):
+class TubeRandomPruner(_SeededPruner, name='tube-random'):
     """Drop random places of the frame, the same ones in every frame (tubes).
 
     Every place of the frame draws one number per clip and stage; a chunk loses the places with the
@@ -43,13 +47,6 @@ class TubeRandomPruner(Pruner, name='tube-random'):
     Args:
         seed: equal seeds give equal draws, on every device and in every batch.
     """
-
-    draws = True
-    per_chunk = True
-
-    def __init__(self, *, seed: int = 0) -> None:
-        check_seed(seed)
-        self.seed = seed
 
     def __call__(
         self, tokens: Tensor, features: None, stage: PruningStage, context: StageContext
