@@ -6,7 +6,9 @@ import gc
 import logging
 
 import mmengine.config.config
+import pytest
 import torch
+from mmengine.registry import init_default_scope
 
 # The tensors of the tests are tiny: handing them between threads costs four times the work itself.
 torch.set_num_threads(1)
@@ -22,3 +24,9 @@ mmengine.config.config.FormatCode = lambda text, **_: (text, True)
 def pytest_collection_finish() -> None:
     """Keep what was imported out of collections: mmengine's data sets ask for one each."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def names_of_mmaction() -> None:
+    """Names in configs mean mmaction2's, also behind a test whose tool has set all names anew."""
+    init_default_scope('mmaction')
