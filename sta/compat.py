@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from .installed import distribution_folder, distribution_version, module_folder, satisfies
+from sta.errors import HostError
+
+from .environment import distribution_folder, distribution_version, module_folder, satisfies
 from .repair import (
     HOST_REQUIREMENTS,
     MMCV_RANGE,
@@ -33,10 +35,6 @@ from .repair import (
 DRN_PACKAGE = 'mmaction.models.localizers.drn'
 HOST_MODULES = ('torch', 'cv2', 'mmengine', 'mmcv', 'mmaction')
 NO_DESKTOP = ('libGL', 'libgthread', 'libglib')
-
-
-class HostError(ImportError):
-    """A host library that cannot be healed from here; the message holds the mending command."""
 
 
 @dataclass(frozen=True)

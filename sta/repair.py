@@ -16,7 +16,7 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from .installed import distribution_version, module_folder, release, satisfies
+from .environment import distribution_version, module_folder, release, satisfies
 
 TORCH = 'torch==2.13.0'  # a range would fetch the newest CUDA build, several GB
 MMCV_RANGE = '>=2.0,<2.2'  # mmaction2 1.2.0 asserts 2.0.0rc4 <= mmcv < 2.2.0 at import

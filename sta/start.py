@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .compat import HostError
+from sta.errors import HostError
 
 # A clone of the project; where it was installed otherwise, a folder that holds no configs.
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from sta import compat
-from sta.compat import WORKAROUNDS, HostError, heal_host
+from sta.compat import WORKAROUNDS, heal_host
 from sta.doctor.packages import PACKAGES, check_opencv, check_package
+from sta.errors import HostError
 from sta.repair import HOST_REQUIREMENTS
 from tests.fake_packages import Hider, run_python, write_metadata, write_module
 

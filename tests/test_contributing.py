@@ -72,7 +72,7 @@ def test_from_an_empty_file_to_the_tables(
 
 
 def test_a_taken_name_is_refused(module: str) -> None:
-    from sta.pruning import PrunerError
+    from sta.errors import PrunerError
 
     with pytest.raises(PrunerError, match="called 'sta' already: sta.pruning.sta.STAPruner"):
 

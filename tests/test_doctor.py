@@ -25,7 +25,7 @@ from sta.doctor.packages import (
 )
 from sta.doctor.probes import PROBES, Probe, heal, try_probe
 from sta.doctor.report import group_mends, print_plain_table
-from sta.installed import distribution_version
+from sta.environment import distribution_version
 from tests.fake_packages import ROOT, run_python, write_metadata, write_module
 
 PIP_INSTALL = f'{sys.executable} -m pip install '
@@ -294,7 +294,7 @@ def test_a_probe_is_skipped_when_its_package_is_broken() -> None:
 
 
 def test_a_host_beyond_healing_stops_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sta.compat import HostError
+    from sta.errors import HostError
 
     def refuse() -> None:
         raise HostError('mmcv 2.2.0 is installed. Mend: pip install something')

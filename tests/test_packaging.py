@@ -16,7 +16,7 @@ import pytest
 
 import sta
 from sta.doctor.packages import PACKAGES
-from sta.installed import satisfies
+from sta.environment import satisfies
 from sta.repair import OPENCV_NEWEST, OPENCV_VERSIONS, USUAL_WHEELS
 
 ROOT = Path(__file__).parents[1]

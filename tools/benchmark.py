@@ -62,7 +62,6 @@ with hosts_needed():
     import torch
 
     from sta.analysis import count_costs
-    from sta.analysis.machine import cpu_name, describe_machine, describe_state
     from sta.analysis.speed import time_by_part
     from sta.atomic import check_target
     from sta.engine.benchmarking import (
@@ -73,7 +72,7 @@ with hosts_needed():
     )
     from sta.engine.clips import listed_videos, read_views
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import load_config
     from sta.engine.contestants import (
         WITH_CUDA_GRAPHS,
         compiled,
@@ -83,6 +82,8 @@ with hosts_needed():
     )
     from sta.engine.session import build_model, clip_shape, explained, variants_of
     from sta.engine.variant_loop import PRECISIONS, describe_hardware
+    from sta.environment import commit_of, cpu_name, describe_machine, describe_state
+    from sta.errors import ConfigError
     from sta.report import (
         benchmark_rows,
         benchmark_table,
@@ -92,7 +93,6 @@ with hosts_needed():
         print_table,
         write_benchmark,
     )
-    from sta.report.commit import commit_of
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:

@@ -35,12 +35,12 @@ with hosts_needed():
     from mmengine.registry import init_default_scope
 
     from sta.datasets.decoding import DECODERS
-    from sta.datasets.errors import DataError
     from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
     from sta.engine.prediction import find_videos
     from sta.engine.session import explained
+    from sta.errors import DataError
     from sta.report import print_table
     from sta.report.columns import fixed
     from sta.report.console import table_of_texts

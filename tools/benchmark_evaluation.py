@@ -39,9 +39,10 @@ with hosts_needed():
     from sta.analysis.speed import Usage, measure
     from sta.datasets.annotations import list_text, read_annotations, sample
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import load_config
     from sta.engine.host_loop import run_host_loop
     from sta.engine.session import build_model_of_shapes, check_variants, variants_of
+    from sta.errors import ConfigError
     from sta.report import print_table
     from sta.report.columns import fixed
     from sta.report.console import table_of_texts

@@ -32,7 +32,7 @@ with hosts_needed():
     from rich.console import Console
 
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError
+    from sta.errors import ConfigError
     from sta.report import print_table
     from sta.report.columns import GFLOP_NOTE
     from sta.sweeps.collect import Collected, collect

@@ -49,8 +49,8 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
-    from sta.datasets.errors import DataError
     from sta.engine.command_line import run_command
+    from sta.errors import DataError
     from sta.evaluation import compare_classes
     from sta.report import print_table
     from sta.report.classes import (

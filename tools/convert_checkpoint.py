@@ -45,10 +45,11 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.atomic import check_target
-    from sta.checkpoints import CheckpointError, convert_checkpoint
+    from sta.checkpoints import convert_checkpoint
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model
+    from sta.errors import CheckpointError
 
 
 def convert(arguments: argparse.Namespace) -> None:

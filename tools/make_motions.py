@@ -17,7 +17,7 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.installed import accept_any_text
+from sta.environment import accept_any_text
 from sta.start import ToolParser, hosts_needed, stdout_trouble
 
 
@@ -70,7 +70,8 @@ with hosts_needed():
     from sta.datasets.motions.clip import DIFFICULTIES, ClipSource
     from sta.datasets.motions.difficulty import Difficulty
     from sta.datasets.motions.preview import save_contact_sheet
-    from sta.datasets.motions.writer import MotionsError, write_split
+    from sta.datasets.motions.writer import write_split
+    from sta.errors import MotionsError
 
 NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
 

@@ -69,10 +69,11 @@ with hosts_needed():
     from sta.engine.budgets import meet_budgets
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import load_config
     from sta.engine.observation import Observations, observe_videos
     from sta.engine.scoring import Scorer
     from sta.engine.session import build_test_runner, clip_shape
+    from sta.errors import ConfigError
     from sta.evaluation import Fidelity, fidelities
     from sta.pruning import Variant, parse_pruner_text, parse_schedule_text, with_seeds
     from sta.report import print_table

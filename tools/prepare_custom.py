@@ -82,7 +82,6 @@ with hosts_needed():
     from sta.atomic import write_text
     from sta.checkpoints import load_encoder
     from sta.datasets.class_names import read_class_names
-    from sta.datasets.errors import DataError
     from sta.datasets.preparation.class_lookup import ClassLookup
     from sta.datasets.preparation.evaluation_command import (
         Recipe,
@@ -105,9 +104,10 @@ with hosts_needed():
     from sta.datasets.preparation.summary import describe
     from sta.datasets.preparation.wanted import Annotations
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import load_config
     from sta.engine.session import build_model_of_shapes
     from sta.engine.training import SCHEDULE_KEYS
+    from sta.errors import ConfigError, DataError
 
 
 def read(arguments: argparse.Namespace) -> tuple[Annotations, FolderIndex]:

@@ -67,9 +67,10 @@ with hosts_needed():
     from sta.analysis import solve_budgets
     from sta.checkpoints import load_checkpoint
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, load_config
+    from sta.engine.config import load_config
     from sta.engine.fingerprint import fingerprint_of
     from sta.engine.session import build_model, check_videos, clip_shape
+    from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text
     from sta.pruning.variants import pruner_name
     from sta.report import print_accuracy_table, write_results

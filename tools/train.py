@@ -46,8 +46,9 @@ with hosts_needed():
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
     from sta.engine.command_line import run_command
-    from sta.engine.config import ConfigError, home_of, load_config
+    from sta.engine.config import home_of, load_config
     from sta.engine.training import build_train_runner, resume_training, run_training
+    from sta.errors import ConfigError
 
 
 def train(arguments: argparse.Namespace) -> None:

@@ -70,12 +70,12 @@ with hosts_needed():
     from sta.checkpoints import load_checkpoint
     from sta.datasets.annotations import legible
     from sta.datasets.class_names import read_class_names
-    from sta.datasets.errors import DataError
     from sta.datasets.video_list import BrokenVideo
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
     from sta.engine.prediction import find_videos
     from sta.engine.session import build_model, variants_of
+    from sta.errors import DataError
     from sta.pruning import Variant
     from sta.report.classes import numbered_names
     from sta.visualization import (

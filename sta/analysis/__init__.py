@@ -1,7 +1,8 @@
 """What a model costs, and how much must go to stay within a budget."""
 
+from sta.errors import BudgetError
+
 from .costs import (
-    BudgetError,
     Solution,
     count_costs,
     count_macs,

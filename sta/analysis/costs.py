@@ -19,8 +19,9 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from sta.errors import BudgetError, ScheduleError
 from sta.evaluation import Cost
-from sta.pruning import Pruner, ScheduleError, Variant
+from sta.pruning import Pruner, Variant
 
 aten = torch.ops.aten
 # The names of the fused kernels differ between releases and devices.
@@ -142,10 +143,6 @@ class _Counter(TorchDispatchMode):
 
 def _attention_macs(query: Tensor, key: Tensor, value: Tensor) -> int:
     return query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
-
-
-class BudgetError(ValueError):
-    """A budget that cannot be met; the message says what can."""
 
 
 class Solution(NamedTuple):

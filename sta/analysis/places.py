@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sta.errors import NotFiniteError
 from sta.models import STASwinTransformer3D
 from sta.pruning import origins
 
@@ -142,12 +143,12 @@ def trajectory_sum(keys: Tensor, frames: Tensor, num_frames: int) -> Tensor:
         itself has lost all tokens the answer is NaN.
 
     Raises:
-        FloatingPointError: keys are NaN or infinite.
+        NotFiniteError: keys are NaN or infinite.
 
     Source: Eq. 6.
     """
     if not keys.isfinite().all():
-        raise FloatingPointError('keys of a trajectory sum are not finite (NaN or infinity)')
+        raise NotFiniteError('keys of a trajectory sum are not finite (NaN or infinity)')
     unit = F.normalize(keys.float(), dim=-1)
     similarity = unit @ unit.transpose(1, 2)
     is_last = frames == num_frames - 1

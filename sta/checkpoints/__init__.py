@@ -1,7 +1,8 @@
 """Checkpoints of other people's models, read safely and loaded strictly."""
 
+from sta.errors import CheckpointError
+
 from .convert import ConversionReport, convert_checkpoint, export_weights
-from .errors import CheckpointError
 from .load import LoadReport, load_checkpoint, load_encoder
 from .read import read_state_dict
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sta.errors import CheckpointError
+
 from .diagnosis import refuse_other_forms, what_else
-from .errors import CheckpointError, listed, several_models
+from .errors import listed, several_models
 from .naming import recognise, unwrapped
 
 CONTAINERS = ('state_dict', 'model', 'module', 'model_state_dict')

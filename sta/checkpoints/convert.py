@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from sta import __version__
 from sta.atomic import replacing, write_steadily
+from sta.errors import CheckpointError
 
-from .errors import CheckpointError, listed
+from .errors import listed
 from .load import as_weight, fit_to
 from .naming import Tensors, Translation, translate
 from .read import read_contents

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from .errors import CheckpointError, listed
+from sta.errors import CheckpointError
+
+from .errors import listed
 
 _AGAIN = 'download it again, logged in where that is asked for'
 # How files begin that people give by mistake.

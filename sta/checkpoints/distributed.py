@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sta.errors import CheckpointError
+
 from .containers import Contents, find_tensors
 from .diagnosis import distributed_command, refuse_swollen
-from .errors import CheckpointError, listed
+from .errors import listed
 
 INDEX = '.metadata'
 SUFFIX = '.distcp'

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sta.errors import CheckpointError
+
 LONGEST_NAME = 120
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says what is wrong and what would fit."""
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sta.errors import CheckpointError
+
 from .containers import Contents, find_tensors
-from .errors import CheckpointError, listed
+from .errors import listed
 from .hints import hint
 from .naming import Tensors, Translation, translate
 from .read import read_contents

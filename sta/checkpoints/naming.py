@@ -15,7 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError, listed, several_models
+from sta.errors import CheckpointError
+
+from .errors import listed, several_models
 from .hints import foreign_model
 
 Tensors = dict[str, Tensor]

@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sta.errors import CheckpointError
+
 from .containers import Contents, find_tensors
 from .diagnosis import ADAPTER, DEEPSPEED, distributed_command, explain, refuse_swollen_zip
 from .distributed import INDEX, SUFFIX, is_distributed, read_distributed
-from .errors import CheckpointError, listed
+from .errors import listed
 
 # What training frameworks store beside the weights. None of it is needed, so each name is read as
 # an inert stand-in: not even the real class is touched.

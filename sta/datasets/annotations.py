@@ -13,7 +13,9 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
-from .errors import DataError, note
+from sta.errors import DataError
+
+from .errors import note
 from .preparation.class_lookup import ClassLookup
 
 Entry = TypeVar('Entry')

@@ -6,8 +6,10 @@ import difflib
 import os
 from importlib import resources
 
+from sta.errors import DataError
+
 from .annotations import read_text
-from .errors import DataError, note
+from .errors import note
 from .preparation.class_lookup import ClassLookup
 
 # Kinetics-400 (400 names, alphabetical) and Something-Something V2 (174 templates, by official id).

@@ -15,8 +15,10 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
+from sta.errors import VideoError
+
 from .frame_index import KeyFrame, PacketIndex, packet_index
-from .video_file import VideoError, check_file
+from .video_file import check_file
 
 # A damaged video is reported once, by the data set; FFmpeg's own lines would come on top.
 decord.logging.set_level(decord.logging.QUIET)

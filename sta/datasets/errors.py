@@ -7,14 +7,6 @@ import os
 import sys
 
 
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file and what would be right."""
-
-
-class DeadProcessError(DataError):
-    """A process that decodes or loads died, and not because of one file."""
-
-
 @functools.cache
 def note(said: str) -> None:
     """Say on stderr what is suspicious of data that is used: once, whatever reads it again."""

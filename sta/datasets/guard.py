@@ -13,7 +13,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NoReturn
 
-from .errors import DeadProcessError
+from sta.errors import DeadProcessError
+
 from .transport import pack, unpack
 
 # What torch's data loading workers install handlers for; in a guard they shall simply end it.

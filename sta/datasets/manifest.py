@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from sta.atomic import naming, replacing
+from sta.errors import DataError
 
-from .errors import DataError
 from .scan import VideoScan
 
 _SCAN_COLUMNS = VideoScan._fields[1:]

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sta.errors import DataError, VideoError
+
 from .decoding import MiscountError, VideoFacts, VideoReader, open_video, read_header
-from .errors import DataError
 from .guard import Guard, GuardError
-from .video_file import VideoError, check_file
+from .video_file import check_file
 from .workers import in_processes
 
 

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from .errors import DataError
+from sta.errors import DataError
 
 # What torch's data loading workers install handlers for, which print a line each.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)

@@ -6,15 +6,11 @@ import os
 import stat
 from typing import BinaryIO
 
-from .errors import DataError
+from sta.errors import VideoError
 
 # Boxes an MP4 or QuickTime file may start with; anything else is not of that family.
 _MP4_STARTS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
 _EBML, _EBML_SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
-
-
-class VideoError(DataError):
-    """A video that cannot be used; the message is the reason, without the file's name."""
 
 
 def check_file(path: str | os.PathLike) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 from mmaction.datasets import VideoDataset
 from mmaction.registry import DATASETS
 
+from sta.errors import DataError, VideoError
+
 from .annotations import as_path, legible, read_annotations, sample
 from .class_names import known_classes, read_class_names
 from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError
-from .errors import DataError
 from .guard import Guard, GuardError
 from .repeated_augmentation import RepeatedAugmentation
-from .video_file import VideoError, check_file
+from .video_file import check_file
 
 ON_BROKEN = ('skip', 'error')
 MAX_REPLACEMENTS = 20

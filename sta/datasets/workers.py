@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .errors import DataError, DeadProcessError
+from sta.errors import DataError, DeadProcessError
+
 from .guard import how_it_ended
 
 

@@ -20,7 +20,7 @@ from sta.compat import (
     numpy_fault,
     opencv_fault,
 )
-from sta.installed import distribution_version, module_folder, release, satisfies
+from sta.environment import distribution_version, module_folder, release, satisfies
 from sta.repair import (
     OPENCV_WHEELS,
     TORCH,

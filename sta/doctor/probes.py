@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.compat import WORKAROUNDS, HostError, first_line, heal_host
-from sta.installed import distribution_version
+from sta.compat import WORKAROUNDS, first_line, heal_host
+from sta.environment import distribution_version
+from sta.errors import HostError
 from sta.repair import return_to_numpy_1, torch_needs_numpy_1
 
 from .finding import Check, Finding, State

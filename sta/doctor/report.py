@@ -16,7 +16,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 from sta.compat import first_line
-from sta.installed import accept_any_text
+from sta.environment import accept_any_text
 from sta.repair import install, reinstall, repair_opencv
 
 from .finding import Check, Finding, State

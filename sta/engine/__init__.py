@@ -1,6 +1,7 @@
 """The loop that decodes once and evaluates every variant, and how its processes start."""
 
 from sta.compat import HOST_MODULES, heal_host, refuse_missing
+from sta.errors import LaunchError
 
 refuse_missing(
     'sta.engine', *HOST_MODULES, 'einops', 'decord', 'av', 'safetensors', 'rich', 'scipy'
@@ -8,7 +9,7 @@ refuse_missing(
 heal_host()
 
 from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
-from .launch import LAUNCHERS, LaunchError, first_decides, start_processes  # noqa: E402
+from .launch import LAUNCHERS, first_decides, start_processes  # noqa: E402
 from .validation import SoundVideosValLoop  # noqa: E402
 from .variant_loop import VariantTestLoop  # noqa: E402
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from sta.datasets.errors import DataError
 from sta.datasets.transport import through_memory
 from sta.datasets.video_list import BrokenVideo
+from sta.errors import DataError
 
 from .command_line import how_a_worker_died
 from .shard import WHOLE, Shard

@@ -11,12 +11,12 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from sta.analysis.speed import Timing, peak_mb, pruning_share, time_interleaved
-from sta.datasets.errors import DataError
+from sta.errors import ConfigError, DataError
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 
 from .batches import Batch, living_workers, load_batches
-from .config import ConfigError, reason_of
+from .config import reason_of
 from .prediction import files_loader
 from .scoring import Scorer
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from sta.analysis import BudgetError, gflops_of_tokens, solve_budgets, solve_thresholds
-from sta.pruning import ScheduleError
-from sta.pruning.variants import VariantError, own_amount, pruner_name
+from sta.analysis import gflops_of_tokens, solve_budgets, solve_thresholds
+from sta.errors import BudgetError, ScheduleError, VariantError
+from sta.pruning.variants import own_amount, pruner_name
 
 from .session import build_model_of_shapes, clip_shape
 

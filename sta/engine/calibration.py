@@ -8,8 +8,8 @@ import numpy as np
 from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 
-from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
+from sta.errors import DataError
 from sta.pruning import tubelet_changes
 
 from .batches import collate

@@ -12,10 +12,9 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from sta.datasets.annotations import read_annotations, sample
-from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
+from sta.errors import ConfigError, DataError
 
-from .config import ConfigError
 from .prediction import files_dataset, find_videos
 
 LIST_SUFFIXES = ('.txt', '.csv', '.tsv', '.lst', '.list')

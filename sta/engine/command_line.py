@@ -11,35 +11,10 @@ from collections.abc import Callable
 
 import torch.distributed as dist
 
-from sta.analysis import BudgetError
-from sta.checkpoints import CheckpointError
-from sta.compat import HostError
-from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.guard import how_it_ended
-from sta.evaluation import StoreError
-from sta.installed import accept_any_text
-from sta.pruning import PrunerError, ScheduleError
-from sta.pruning.variants import VariantError
+from sta.environment import accept_any_text
+from sta.errors import DeadProcessError, StaError
 from sta.start import stdout_trouble
-
-from .config import ConfigError
-from .launch import LaunchError
-from .scoring import MemoryShortError
-
-USER_ERRORS = (
-    BudgetError,
-    CheckpointError,
-    ConfigError,
-    DataError,
-    FloatingPointError,  # a model gives NaN or infinity: NotFiniteError, trajectory sums
-    HostError,
-    LaunchError,
-    PrunerError,
-    MemoryShortError,
-    ScheduleError,
-    StoreError,
-    VariantError,
-)
 
 
 def run_command(command: Callable[[], int | None]) -> int:
@@ -60,7 +35,7 @@ def run_command(command: Callable[[], int | None]) -> int:
         if trouble := stdout_trouble():
             raise OSError(trouble)
         return status
-    except USER_ERRORS as error:
+    except StaError as error:
         print(f'error: {one_line(error)}', file=sys.stderr)
         return 2
     except OSError as error:  # a folder that is a file, no permission, a full disk

@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sta.datasets.class_names import OFFICIAL
+from sta.errors import ConfigError
 from sta.pruning.variants import literal
 from sta.start import find_path
 
@@ -51,10 +52,6 @@ KNOWN_KEYS = (
 _DICT_KEYS = ('model', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness')
 _COUNTS = ('clip_len', 'num_clips', 'num_crops')
 _PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
-
-
-class ConfigError(ValueError):
-    """A config that cannot be used; the message names the file and what is wrong."""
 
 
 def load_config(path: str, options: Sequence[str] = ()) -> Config:

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sta.errors import ConfigError
 from sta.models import STASwinTransformer3D
 from sta.models.host import host_backbone
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
-
-from .config import ConfigError
 
 # What --compile takes: torch.compile's modes, of which some record CUDA graphs on a GPU.
 MODES = ('default', 'reduce-overhead', 'max-autotune')

@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
-from sta.datasets.errors import DataError
 from sta.datasets.transport import through_memory
+from sta.errors import DataError
 from sta.pruning.variants import chosen_variants
 
 from .batches import living_workers

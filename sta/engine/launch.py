@@ -10,14 +10,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from sta.errors import LaunchError
+
 from .rendezvous import PortError, agree_on_port, forget_port
 
 Decision = TypeVar('Decision')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
-
-
-class LaunchError(RuntimeError):
-    """The environment does not look like the launcher that was named."""
 
 
 def start_processes(launcher: str) -> None:

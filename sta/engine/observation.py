@@ -10,12 +10,12 @@ import torch
 from scipy.special import logsumexp
 
 from sta.analysis.fidelity import Observed, observe
-from sta.datasets.errors import DataError
+from sta.errors import DataError, NotFiniteError
 from sta.evaluation import all_finite
 
 from .batches import living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
-from .scoring import NotFiniteError, not_finite_text
+from .scoring import not_finite_text
 
 
 class Observations(NamedTuple):

@@ -14,14 +14,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sta.datasets.annotations import legible
-from sta.datasets.errors import DataError, note
+from sta.datasets.errors import note
 from sta.datasets.preparation.folder_index import SHOWN_SUFFIXES, FolderIndex
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
+from sta.errors import DataError, NotFiniteError
 from sta.pruning import Variant
 
 from .batches import Batch, living_workers, load_batches, timed
 from .progress import EvaluationProgress
-from .scoring import NotFiniteError, Scorer, check_on_nonfinite, not_finite_text
+from .scoring import Scorer, check_on_nonfinite, not_finite_text
 from .session import explained
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from sta.atomic import check_folder, naming
-from sta.evaluation.store import StoreError, differing_parts, read_fingerprint
-
-from .config import ConfigError
+from sta.errors import ConfigError, StoreError
+from sta.evaluation.store import differing_parts, read_fingerprint
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, lockf

@@ -14,21 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from sta.analysis import count_costs, gflops_of_tokens
+from sta.errors import MemoryShortError, ScheduleError, VariantError
 from sta.evaluation import Cost
-from sta.pruning import ScheduleError, Variant
-from sta.pruning.variants import UNPRUNED, VariantError
+from sta.pruning import Variant
+from sta.pruning.variants import UNPRUNED
 
 PRECISIONS = {'fp32': None, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 # What becomes of a video whose scores are NaN or infinite: the run stops, or it counts as wrong.
 ON_NONFINITE = ('error', 'wrong')
-
-
-class MemoryShortError(RuntimeError):
-    """Not even one view fits into memory."""
-
-
-class NotFiniteError(FloatingPointError):
-    """A model gives NaN or infinity; the message names the video, the variants, the precision."""
 
 
 def not_finite_text(variants: Sequence[str], precision: str) -> str:

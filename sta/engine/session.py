@@ -17,19 +17,21 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from sta.checkpoints import CheckpointError, load_checkpoint
-from sta.datasets.errors import DataError
-from sta.evaluation import ScoreStore, StoreError
-from sta.pruning import PrunerError, ScheduleError, Variant
-from sta.pruning.variants import (
-    NO_DEFAULTS,
-    Defaults,
+from sta.checkpoints import load_checkpoint
+from sta.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    PrunerError,
+    ScheduleError,
+    StoreError,
     VariantError,
-    chosen_variants,
-    expand_variants,
 )
+from sta.evaluation import ScoreStore
+from sta.pruning import Variant
+from sta.pruning.variants import NO_DEFAULTS, Defaults, chosen_variants, expand_variants
 
-from .config import ConfigError, reason_of
+from .config import reason_of
 from .fingerprint import fingerprint_of
 from .run_folder import SCORES, RunFolder
 from .scoring import check_on_nonfinite

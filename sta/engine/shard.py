@@ -6,7 +6,7 @@ import math
 import re
 from typing import NamedTuple
 
-from .config import ConfigError
+from sta.errors import ConfigError
 
 
 class Shard(NamedTuple):

@@ -24,10 +24,9 @@ from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_stat
 from sta.datasets.annotations import legible
 from sta.datasets.repeated_augmentation import COLLATE
 from sta.datasets.transport import through_memory
+from sta.errors import ConfigError, NotFiniteError
 
 from .batches import living_workers
-from .config import ConfigError
-from .scoring import NotFiniteError
 from .session import build_model, check_labels, check_videos, explained, say, say_what_takes_long
 
 # What a config that trains has and one that evaluates lacks.

@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop
 
 from sta.datasets.annotations import legible
 from sta.datasets.guard import KILLED
+from sta.errors import NotFiniteError
 from sta.evaluation import (
     Conditions,
     EvaluationResult,
@@ -26,13 +27,7 @@ from sta.pruning.variants import expand_variants
 from .batches import Batch, living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
 from .run_folder import RunFolder
-from .scoring import (
-    PRECISIONS,
-    NotFiniteError,
-    Scorer,
-    check_on_nonfinite,
-    not_finite_text,
-)
+from .scoring import PRECISIONS, Scorer, check_on_nonfinite, not_finite_text
 from .shard import WHOLE
 
 

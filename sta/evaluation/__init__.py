@@ -1,5 +1,7 @@
 """Scores kept per video, accuracy, and what is computed from them."""
 
+from sta.errors import StoreError
+
 from .fidelity import Fidelity, fidelities
 from .results import Cost, EvaluationResult, LeftOut, NotFinite, VariantResult
 from .statistics import (
@@ -25,7 +27,6 @@ from .store import (
     ScoreStore,
     Stored,
     StoredVideo,
-    StoreError,
     assemble,
     differing_parts,
     read_condition_texts,

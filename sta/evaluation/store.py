@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError, StoreError
 from sta.pruning import Variant
 
 from .results import Cost, EvaluationResult, LeftOut, VariantResult
@@ -162,10 +162,6 @@ class ScoreStore:
 
 def _blob(array: np.ndarray | None, dtype: type) -> bytes | None:
     return None if array is None else np.ascontiguousarray(array, dtype).tobytes()
-
-
-class StoreError(ValueError):
-    """A store that cannot be used; the message says why and what to do."""
 
 
 class StoredVideo(NamedTuple):

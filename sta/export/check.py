@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from sta.errors import ExportError
+
 from . import run_file
-from .module import ClipClassifier, ExportError
+from .module import ClipClassifier
 
 # Every clip is run in batches of each size, which divide their number.
 NUM_CLIPS = 6

@@ -12,14 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from sta.engine.config import ConfigError
+from sta.errors import ExportError
 
 # What the exported model takes: clips as the backbone sees them, or RGB from 0 to 255.
 INPUTS = ('normalised', 'float', 'uint8')
-
-
-class ExportError(ConfigError):
-    """A model that cannot be exported as asked; the message says what can."""
 
 
 class ClipClassifier(nn.Module):

@@ -19,11 +19,12 @@ from torch import nn
 from sta import __version__
 from sta.analysis import count_costs
 from sta.atomic import check_folder, write_steadily
-from sta.installed import distribution_version
+from sta.environment import distribution_version
+from sta.errors import ExportError
 from sta.pruning import Variant
 
 from .check import Agreement, batches_for, compare
-from .module import Captured, ClipClassifier, ExportError, normalisation, quietly
+from .module import Captured, ClipClassifier, normalisation, quietly
 
 FORMATS = ('onnx', 'pt2')
 

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.pruning import Pruner, PrunerError, build_pruner
-
-from .errors import HostModelError
+from sta.errors import HostModelError, PrunerError
+from sta.pruning import Pruner, build_pruner
 
 Size = tuple[int, int, int]
 PARTS = ('query', 'key', 'value')

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sta.errors import HostModelError
+
 from .adapters import HuggingFaceVideoMAE, MMActionViT, TimmViT
-from .errors import HostModelError
 from .swin import SwinPruning
 from .vit import ViTPruning
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sta.errors import HostModelError
+
 if TYPE_CHECKING:
     from sta.models import STASwinTransformer3D
 
 from .adapters import usable_pruner
-from .errors import HostModelError
 
 
 class SwinPruning:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sta.errors import HostModelError
 from sta.pruning import PruningSchedule, PruningStage, StageContext, clip_fingerprint
 from sta.pruning.base import check_stages
 
 from .adapters import Anatomy, Size, head_mean, submodule, usable_pruner
-from .errors import HostModelError
 
 
 class ViTPruning:

@@ -6,14 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sta.pruning import (
-    Pruner,
-    PrunerError,
-    PruningSchedule,
-    ScheduleError,
-    Variant,
-    build_pruner,
-)
+from sta.errors import PrunerError, ScheduleError
+from sta.pruning import Pruner, PruningSchedule, Variant, build_pruner
 from sta.pruning.base import check_stages
 from sta.pruning.variants import NO_DEFAULTS, Defaults
 

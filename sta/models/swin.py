@@ -18,9 +18,9 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from sta.errors import ScheduleError
 from sta.pruning import (
     PruningSchedule,
-    ScheduleError,
     StageContext,
     clip_fingerprint,
     fit_to_grids,

@@ -15,7 +15,8 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from sta.pruning import PruningSchedule, ScheduleError, StageContext, clip_fingerprint
+from sta.errors import ScheduleError
+from sta.pruning import PruningSchedule, StageContext, clip_fingerprint
 
 from .prunable import INIT, PrunableBackbone
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 
 from . import ablations, tables
 from .experiment import Table

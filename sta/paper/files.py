@@ -11,7 +11,7 @@ from typing import Any
 from sta import __version__
 from sta.atomic import write_text
 from sta.engine.variant_loop import describe_hardware
-from sta.installed import distribution_version
+from sta.environment import distribution_version
 from sta.report.plot import save_figure
 from sta.report.writers import LIBRARIES
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from sta.checkpoints import CheckpointError
 from sta.checkpoints.read import FILE_SUFFIXES
-from sta.datasets.errors import DataError
 from sta.engine.config import load_config
+from sta.errors import CheckpointError, DataError
 from sta.start import find_path
 
 from .experiment import Setting

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 
 from .costs import add_costs
 from .experiment import ACCURACIES, TRAJECTORY, Table

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sta.analysis.places import trajectory_sum_of
-from sta.datasets.errors import DataError
 from sta.engine.batches import living_workers, load_batches, plan_batches
-from sta.engine.scoring import NotFiniteError
 from sta.engine.session import build_test_runner, say
+from sta.errors import DataError, NotFiniteError
 from sta.pruning import Variant
 
 from .experiment import TRAJECTORY, Table, config_pruners, variant_of
@@ -74,7 +73,7 @@ def mean_trajectory_sums(
             for i, variant in enumerate(variants):
                 try:
                     totals[i] += len(clips) * function(model, clips, variant)
-                except FloatingPointError as error:
+                except NotFiniteError as error:
                     names = ', '.join(sample.filename for sample in batch.data['data_samples'])
                     raise NotFiniteError(f'{names}: under {variant.name} {error}') from None
     if not num_clips:

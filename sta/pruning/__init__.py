@@ -1,10 +1,11 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
+from sta.errors import PrunerError, ScheduleError, VariantError
+
 from .base import (
     PRUNERS,
     Pruned,
     Pruner,
-    PrunerError,
     StageContext,
     StageScores,
     WatchedPruner,
@@ -15,20 +16,12 @@ from .base import (
 from .positions import nearest_kept, origins, trace
 from .random_drop import RandomPruner, TubeRandomPruner, clip_fingerprint
 from .run_length import RunLengthPruner, tubelet_changes
-from .schedule import (
-    PruningSchedule,
-    PruningStage,
-    ScheduleError,
-    fit_to_grids,
-    grid_ladder,
-    parse_grid_schedule,
-)
+from .schedule import PruningSchedule, PruningStage, fit_to_grids, grid_ladder, parse_grid_schedule
 from .sta import STAPruner, prune_stage
 from .tome import SaliencyMergePruner, ToMeDropPruner, ToMeMergePruner
 from .variants import (
     UNPRUNED,
     Variant,
-    VariantError,
     chosen_pruners,
     chosen_variants,
     expand_variants,

@@ -15,13 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from .schedule import PruningStage, ScheduleError
+from sta.errors import PrunerError, ScheduleError
+
+from .schedule import PruningStage
 
 SIMILARITIES = ('query', 'key', 'value', 'ffn')
-
-
-class PrunerError(ValueError):
-    """Settings that make no pruner, or a name that is taken; the message says what is known."""
 
 
 class StageContext(NamedTuple):

@@ -7,9 +7,7 @@ from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Any
 
-
-class ScheduleError(ValueError):
-    """A schedule that cannot run on the model at hand; the message names stage and limit."""
+from sta.errors import ScheduleError
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from sta.errors import VariantError
+
 from .base import PRUNERS, build_pruner, short_names
 
 UNPRUNED = 'unpruned'
@@ -40,10 +42,6 @@ class Variant:
     schedule: Any = None
     family: str = ''
     label: str = ''
-
-
-class VariantError(ValueError):
-    """A pruner or schedule that cannot be understood; the message says what can."""
 
 
 def expand_variants(

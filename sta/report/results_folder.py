@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.evaluation import all_finite, top_k_correct
 
 from .writers import Scores, read_scores

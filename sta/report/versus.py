@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.table import Table
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.evaluation import (
     FEWEST_VIDEOS,
     PairedChange,

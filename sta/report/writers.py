@@ -12,10 +12,9 @@ import numpy as np
 
 from sta import __version__
 from sta.atomic import replacing, write_text
+from sta.environment import commit_of, distribution_version
 from sta.evaluation import EvaluationResult, summarise
-from sta.installed import distribution_version
 
-from .commit import commit_of
 from .texts import csv_text, json_text, left_out_text, markdown_text
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'av', 'decord')

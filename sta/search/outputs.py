@@ -22,11 +22,11 @@ from mmengine.config import Config
 from sta.atomic import check_folder, write_text
 from sta.datasets.annotations import Annotation, list_text, read_annotations, sample
 from sta.datasets.class_names import known_classes
-from sta.datasets.errors import DataError
-from sta.engine.config import ConfigError, parse_option
+from sta.engine.config import parse_option
 from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.run_folder import choose_folder
 from sta.engine.session import build_test_runner, explained
+from sta.errors import ConfigError, DataError
 from sta.evaluation import EvaluationResult, paired_change, top_k_correct
 from sta.report.columns import counted
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from sta.errors import ScheduleError
 from sta.models import STASwinTransformer3D
-from sta.pruning import ScheduleError
 
 Stages = list[dict[str, Any]]
 Gflops = Callable[[Stages], float]

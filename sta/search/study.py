@@ -16,10 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 
 from sta.analysis import count_costs
-from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
-from sta.engine.config import ConfigError
-from sta.engine.scoring import NotFiniteError, not_finite_text
+from sta.engine.scoring import not_finite_text
+from sta.errors import DataError, NotFiniteError, SearchError
 from sta.pruning import Variant
 
 from .space import Gflops, SearchSpace, Stages, stages_within
@@ -138,10 +137,6 @@ def _distance_of(trial: optuna.trial.FrozenTrial) -> Distance:
 STUDY = 'schedules'
 PAPER = 'paper'  # marks the trial of the paper's schedule
 _TRIED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-class SearchError(ConfigError):
-    """A search that cannot be made or gone on with; the message says why."""
 
 
 def open_study(path: Path, fingerprint: Mapping[str, str]) -> optuna.Study:

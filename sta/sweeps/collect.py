@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.datasets.errors import DataError
-from sta.evaluation import StoreError
+from sta.errors import DataError, StoreError
 from sta.report.page.evaluation import Evaluation, read_evaluation
 
 from .manifest import Manifest, read_manifest

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sta.atomic import write_text
-from sta.datasets.errors import DataError
-from sta.engine.config import ConfigError
 from sta.engine.shard import Shard
-from sta.report.commit import commit_of
+from sta.environment import commit_of
+from sta.errors import ConfigError, DataError
 
 from .plan import Element, Evaluation, elements_of
 

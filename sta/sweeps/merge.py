@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sta.atomic import write_text
-from sta.datasets.errors import DataError
+from sta.errors import DataError, StoreError
 from sta.evaluation import (
     EvaluationResult,
-    StoreError,
     assemble,
     differing_parts,
     read_condition_texts,

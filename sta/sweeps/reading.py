@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sta.engine.config import ConfigError
 from sta.engine.scoring import ON_NONFINITE
+from sta.errors import ConfigError
 from sta.pruning.variants import parse_pruner_text, parse_schedule_text
 from sta.start import find_path
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 
 from .plan import EXECUTORS, Resources
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 
 from .job import ElementJob
 from .plan import Resources

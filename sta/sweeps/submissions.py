@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sta.atomic import write_text
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 
 FOLDER = 'submissions'
 

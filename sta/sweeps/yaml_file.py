@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from sta.datasets.video_list import BrokenVideo
 from sta.engine.batches import collate
-from sta.engine.config import ConfigError
 from sta.engine.prediction import files_dataset
+from sta.errors import ConfigError
 
 
 class View(NamedTuple):

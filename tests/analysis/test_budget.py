@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sta.analysis import BudgetError, count_costs, solve_budgets
+from sta.analysis import count_costs, solve_budgets
+from sta.errors import BudgetError, ScheduleError
 from sta.models import STASwinTransformer3D, STAVisionTransformer
 from sta.models.head import LinearHead
-from sta.pruning import ScheduleError, Variant, grid_ladder
+from sta.pruning import Variant, grid_ladder
 from tests.analysis.counted import Model
 from tests.models.small_swin import SMALL as SMALL_SWIN
 from tests.models.small_vit import PRUNERS, SMALL

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.analysis import count_costs, count_macs
-from sta.pruning import ScheduleError, Variant
+from sta.errors import ScheduleError
+from sta.pruning import Variant
 from tests.analysis.counted import Model, count
 from tests.models.small_vit import small_vit
 

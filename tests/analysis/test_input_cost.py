@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sta.analysis import BudgetError, count_costs, gflops_of_tokens, solve_thresholds
+from sta.analysis import count_costs, gflops_of_tokens, solve_thresholds
+from sta.errors import BudgetError, ScheduleError
 from sta.models import STAVisionTransformer
-from sta.pruning import ScheduleError, Variant
+from sta.pruning import Variant
 from tests.analysis.counted import Model
 from tests.models.small_vit import SMALL
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.checkpoints import CheckpointError, read_state_dict
+from sta.checkpoints import read_state_dict
+from sta.errors import CheckpointError
 
 
 def refusal(path: Path | str) -> str:

@@ -7,8 +7,9 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
-from sta.checkpoints import CheckpointError, load_checkpoint, load_encoder, read_state_dict
+from sta.checkpoints import load_checkpoint, load_encoder, read_state_dict
 from sta.checkpoints.read import read_contents
+from sta.errors import CheckpointError
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.sources import WRAPPINGS, Weights, recognizer, weights_of, with_prefix
 

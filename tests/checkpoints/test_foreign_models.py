@@ -7,7 +7,8 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from sta.checkpoints import CheckpointError, load_checkpoint
+from sta.checkpoints import load_checkpoint
+from sta.errors import CheckpointError
 from tests.checkpoints.sources import recognizer
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from sta.checkpoints import CheckpointError, load_checkpoint
+from sta.checkpoints import load_checkpoint
 from sta.engine.config import load_config
 from sta.engine.session import build_model
+from sta.errors import CheckpointError
 from tests.checkpoints.sources import authors_names, recognizer, weights_of
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import CheckpointError, load_checkpoint
+from sta.checkpoints import load_checkpoint
+from sta.errors import CheckpointError
 from tests.checkpoints.hf_models import hf_logits, hf_model, older_names, with_eps
 from tests.checkpoints.sources import Weights, logits, recognizer, weights_of
 

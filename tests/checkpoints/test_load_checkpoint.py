@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
+from sta.checkpoints import load_checkpoint, read_state_dict
+from sta.errors import CheckpointError
 from tests.checkpoints.sources import (
     BACKBONE,
     HEAD_NAMES,

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sta.checkpoints import CheckpointError, load_checkpoint, load_encoder
+from sta.checkpoints import load_checkpoint, load_encoder
+from sta.errors import CheckpointError
 from tests.checkpoints.hf_models import hf_model
 from tests.checkpoints.sources import HEAD_NAMES, Weights, authors_names, recognizer, weights_of
 from tests.checkpoints.test_swin_checkpoints import recognizer as swin_recognizer

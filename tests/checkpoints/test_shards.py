@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import CheckpointError, read_state_dict
+from sta.checkpoints import read_state_dict
 from sta.checkpoints.read import LARGEST_INDEX
+from sta.errors import CheckpointError
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.test_strangers import Touch
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sta.checkpoints import CheckpointError, load_checkpoint
+from sta.checkpoints import load_checkpoint
+from sta.errors import CheckpointError
 from tests.checkpoints.sources import (
     HEAD_NAMES,
     NAMINGS,

@@ -8,7 +8,8 @@ from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from sta.checkpoints import CheckpointError, load_checkpoint
+from sta.checkpoints import load_checkpoint
+from sta.errors import CheckpointError
 from tests.checkpoints.sources import Weights, weights_of, with_prefix
 from tests.models.small_swin import SMALL
 from tests.models.small_vit import clips, randomise

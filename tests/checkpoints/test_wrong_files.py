@@ -17,7 +17,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sta.checkpoints import CheckpointError, load_checkpoint, read_state_dict
+from sta.checkpoints import load_checkpoint, read_state_dict
+from sta.errors import CheckpointError
 from tests.checkpoints.refusals import refusal
 from tests.checkpoints.sources import WRAPPINGS, recognizer, weights_of
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sta.engine.config import ConfigError, load_config
+from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.pruning import PrunerError
+from sta.errors import ConfigError, PrunerError
 from tests.configs.shipped import path_of
 
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 import sta.datasets.decoding
 import sta.models  # noqa: F401  (heals the host)
 from sta.datasets import transforms  # noqa: F401  (registers them)
-from sta.datasets.errors import DataError
 from sta.datasets.frame_index import PacketIndex
 from sta.datasets.video_list import BrokenVideo, VideoListDataset
+from sta.errors import DataError
 from tests.datasets.broken import BROKEN, write_av1
 from tests.datasets.movies import frame_numbers, write_movie
 from tests.datasets.numbered import Kind, make_video

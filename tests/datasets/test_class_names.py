@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.class_names import read_class_names
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 
 
 def test_kinetics400_is_alphabetical() -> None:

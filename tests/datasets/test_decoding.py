@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from sta.datasets.decoding import DECODERS, open_video, read_header, turned
-from sta.datasets.video_file import VideoError, check_file, stated_size
+from sta.datasets.video_file import check_file, stated_size
+from sta.errors import VideoError
 from tests.datasets.broken import (
     BROKEN,
     write_av1,

@@ -20,7 +20,7 @@ from sta.datasets.decoding import (
     open_video,
 )
 from sta.datasets.frame_index import _hides
-from sta.datasets.video_file import VideoError
+from sta.errors import VideoError
 from tests.datasets.numbered import (
     HEIGHT,
     NUM_FRAMES,

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from sta.datasets.errors import DeadProcessError
 from sta.datasets.guard import Guard, GuardError
 from sta.datasets.transport import through_memory
+from sta.errors import DeadProcessError
 
 
 def answer(task: str, value: object = None) -> object:

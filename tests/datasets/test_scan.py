@@ -14,10 +14,9 @@ import pytest
 
 from sta.datasets import decoding, scan
 from sta.datasets.decoding import DecordReader, PyAVReader
-from sta.datasets.errors import DataError
 from sta.datasets.frame_index import PacketIndex
 from sta.datasets.scan import VideoScan, scan_videos
-from sta.datasets.video_file import VideoError
+from sta.errors import DataError, VideoError
 from tests.datasets.broken import write_rotated
 from tests.datasets.movies import write_movie
 from tests.datasets.numbered import NUM_FRAMES, Kind, make_video

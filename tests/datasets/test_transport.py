@@ -21,8 +21,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sta.datasets import transport
-from sta.datasets.errors import DataError
 from sta.datasets.transport import pack, through_memory, unpack
+from sta.errors import DataError
 
 needs_proc = pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='needs /proc')
 

@@ -15,9 +15,9 @@ from sta.datasets import (
     transforms,  # noqa: F401  (registers them)
 )
 from sta.datasets.annotations import legible, read_annotations
-from sta.datasets.errors import DataError
 from sta.datasets.sampling import videomae_ssv2_indices
 from sta.datasets.video_list import VideoListDataset
+from sta.errors import DataError
 from tests.datasets.movies import frame_numbers, write_movie
 
 PIPELINE = [

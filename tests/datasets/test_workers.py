@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.workers import in_processes
+from sta.errors import DataError, DeadProcessError
 
 
 def square(number: int) -> int:

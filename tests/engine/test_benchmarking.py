@@ -10,13 +10,13 @@ import torch
 from torch.testing import assert_close
 
 from sta.analysis.speed import peak_mb
-from sta.datasets.errors import DataError
 from sta.engine.benchmarking import compiling, time_forwards
 from sta.engine.clips import listed_videos, read_views
-from sta.engine.config import ConfigError, load_config
+from sta.engine.config import load_config
 from sta.engine.contestants import compiled, host_of, twins_of, with_backward
 from sta.engine.prediction import files_dataset
 from sta.engine.session import build_model
+from sta.errors import ConfigError, DataError
 from sta.pruning import Variant
 from tests.models.small_swin import small_swin
 from tests.models.small_vit import clips, small_vit

@@ -14,11 +14,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sta.datasets.errors import DataError, DeadProcessError
 from sta.datasets.transport import through_memory
 from sta.engine.batches import living_workers
 from sta.engine.command_line import USER_ERRORS, run_command
-from sta.pruning.variants import VariantError
+from sta.errors import DataError, DeadProcessError, VariantError
 
 
 def raising(error: BaseException):

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sta.engine.config import KNOWN_KEYS, ConfigError, load_config
+from sta.engine.config import KNOWN_KEYS, load_config
+from sta.errors import ConfigError
 from sta.start import REPOSITORY
 
 TEXT = """\

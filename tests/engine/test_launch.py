@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch.distributed as dist
 
-from sta.engine.launch import LaunchError, first_host, slurm_environment, start_processes
+from sta.engine.launch import first_host, slurm_environment, start_processes
+from sta.errors import LaunchError
 
 SRUN = {
     'SLURM_PROCID': '5',

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.engine.config import ConfigError
 from sta.engine.run_folder import choose_folder
-from sta.evaluation import ScoreStore, StoredVideo, StoreError
+from sta.errors import ConfigError, StoreError
+from sta.evaluation import ScoreStore, StoredVideo
 
 RUN = {'weights': 'a', 'videos': 'b'}
 OTHER = {'weights': 'c', 'videos': 'b'}

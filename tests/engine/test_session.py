@@ -9,9 +9,8 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file
 
-from sta.checkpoints import CheckpointError
 from sta.datasets import decoding
-from sta.engine.config import ConfigError, load_config
+from sta.engine.config import load_config
 from sta.engine.session import (
     build_model,
     build_test_runner,
@@ -20,7 +19,7 @@ from sta.engine.session import (
     views_per_video,
 )
 from sta.engine.training import build_train_runner
-from sta.pruning import ScheduleError
+from sta.errors import CheckpointError, ConfigError, ScheduleError
 from tests.models.small_vit import small_vit
 from tests.tools.tiny import ROOT, Tiny
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sta.engine.batches import plan_batches
-from sta.engine.config import ConfigError
 from sta.engine.shard import WHOLE, Shard, parse_shard
+from sta.errors import ConfigError
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 5])

@@ -16,9 +16,10 @@ from sta.analysis import count_costs
 from sta.engine import batches, scoring
 from sta.engine.batches import timed
 from sta.engine.config import load_config
-from sta.engine.scoring import MemoryShortError, Scorer
+from sta.engine.scoring import Scorer
 from sta.engine.session import build_test_runner
 from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather
+from sta.errors import MemoryShortError
 from sta.evaluation import EvaluationResult, Stored, StoredVideo
 from tests.tools.tiny import Tiny
 

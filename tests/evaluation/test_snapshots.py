@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sta.errors import StoreError
 from sta.evaluation import (
     Conditions,
     Cost,
     ScoreStore,
     StoredVideo,
-    StoreError,
     assemble,
     read_condition_texts,
     read_conditions,

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.evaluation import ScoreStore, StoredVideo, StoreError
+from sta.errors import StoreError
+from sta.evaluation import ScoreStore, StoredVideo
 
 RUN = {'weights': 'a1', 'videos': 'b2'}
 SHAPE = (3, 16, 32, 32)

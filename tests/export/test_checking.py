@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sta.export import ClipClassifier, ExportError, compare
+from sta.errors import ExportError
+from sta.export import ClipClassifier, compare
 from sta.export import check as checking
 from sta.export.check import Agreement, batches_for
 

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 
 from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.export import ClipClassifier, ExportError, capture
+from sta.errors import ExportError
+from sta.export import ClipClassifier, capture
 from sta.export.write import check_onnx
 from tests.models.small_vit import randomise
 from tests.tools.tiny import ROOT

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.export import ExportError, check_target
+from sta.errors import ExportError
+from sta.export import check_target
 
 
 @pytest.mark.parametrize('name', ['m.onnx', 'm.onnx.data', 'm.onnx.json'])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import sta
-from sta.pruning import ScheduleError
+from sta.errors import ScheduleError
 from tests.hosts.pairs import PAIRS, Pair
 from tests.models.small_vit import clips
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import sta
-from sta.pruning import PrunerError, ScheduleError
+from sta.errors import PrunerError, ScheduleError
 from tests.checkpoints.hf_models import hf_model
 from tests.hosts.pairs import Pair, huggingface, mmaction_swin, mmaction_vit, recognizer, timm_model
 from tests.models import small_swin

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sta.errors import ScheduleError
 from sta.models import STASwinTransformer3D
 from sta.models.host import host_backbone
-from sta.pruning import ScheduleError, Variant
+from sta.pruning import Variant
 from tests.models.small_swin import DROPS, PRUNERS, SMALL, small_swin
 from tests.models.small_vit import clips
 

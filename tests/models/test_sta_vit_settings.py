@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sta.checkpoints import load_checkpoint
+from sta.errors import ScheduleError
 from sta.models import STAVisionTransformer
-from sta.pruning import PruningSchedule, RandomPruner, ScheduleError, STAPruner, Variant
+from sta.pruning import PruningSchedule, RandomPruner, STAPruner, Variant
 from tests.models.small_vit import PRUNERS, SMALL, clips, small_vit
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.checkpoints import CheckpointError
-from sta.datasets.errors import DataError
 from sta.engine.session import views_per_video
+from sta.errors import CheckpointError, DataError
 from sta.paper import build_tables
 from sta.paper.inputs import Inputs, find_checkpoints, find_inputs, legend
 from sta.paper.runs import plan_runs

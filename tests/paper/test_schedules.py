@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sta.errors import ScheduleError
 from sta.paper import build_tables
 from sta.paper.experiment import Experiment, variant_of
 from sta.paper.schedules import after_blocks, in_order, per_frame, stages_of, with_stages
 from sta.paper.settings import setting_of, sta
-from sta.pruning import ScheduleError
 
 VIT_L = setting_of('ViT-L', 'k400')
 

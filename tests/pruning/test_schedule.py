@@ -7,13 +7,8 @@ import re
 
 import pytest
 
-from sta.pruning import (
-    PruningSchedule,
-    PruningStage,
-    ScheduleError,
-    fit_to_grids,
-    parse_grid_schedule,
-)
+from sta.errors import ScheduleError
+from sta.pruning import PruningSchedule, PruningStage, fit_to_grids, parse_grid_schedule
 
 VIT_B = {'depth': 12, 'num_frames_tokens': 8, 'tokens_per_frame': 196}
 VIT_L = {**VIT_B, 'depth': 24}

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from sta.errors import VariantError
 from sta.models import STASwinTransformer3D, STAVisionTransformer
 from sta.pruning import (
     Variant,
-    VariantError,
     chosen_variants,
     expand_variants,
     parse_pruner_text,

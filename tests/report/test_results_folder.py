@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.report import write_results
 from sta.report.results_folder import choose_pair, config_title, read_run
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from sta.atomic import replacing
+from sta.environment import commit_of
 from sta.evaluation import EvaluationResult, SummaryRow, summarise
 from sta.pruning import PruningSchedule, Variant
 from sta.report import read_scores, write_results
 from sta.report.columns import COLUMNS, footer
-from sta.report.commit import commit_of
 
 from .example import result, with_seeds
 

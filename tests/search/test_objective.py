@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sta.datasets.errors import DataError
 from sta.datasets.video_list import BrokenVideo
 from sta.engine.config import load_config
 from sta.engine.session import build_model
+from sta.errors import DataError
 from sta.pruning import Variant
 from sta.search import SearchClips, objective_of
 from tests.models.small_vit import randomise

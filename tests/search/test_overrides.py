@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.engine.config import ConfigError, load_config
+from sta.engine.config import load_config
+from sta.errors import ConfigError
 from sta.search.outputs import overrides_of, write_config
 from tests.tools.tiny import Tiny
 

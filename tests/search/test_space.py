@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sta.analysis import count_costs
+from sta.errors import ScheduleError
 from sta.models import STASwinTransformer3D, STAVisionTransformer
-from sta.pruning import PruningSchedule, ScheduleError, Variant
+from sta.pruning import PruningSchedule, Variant
 from sta.search.space import SwinSpace, ViTSpace, space_of, stages_within
 from tests.analysis.counted import Model
 from tests.models.small_vit import SMALL

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sta.errors import SearchError
 from sta.search.space import ViTSpace
-from sta.search.study import MAX_SEED, Distance, Found, SearchError, open_study, search
+from sta.search.study import MAX_SEED, Distance, Found, open_study, search
 
 SPACE = ViTSpace(depth=6, frames=8, tokens_per_frame=16, num_stages=3)
 RUN = {'weights': 'a', 'videos': 'b'}

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.engine.config import ConfigError
-from sta.pruning.variants import VariantError
+from sta.errors import ConfigError, VariantError
 from sta.sweeps.plan import Evaluation, Sweep
 from sta.sweeps.reading import read_sweep
 from sta.sweeps.resources import parse_minutes

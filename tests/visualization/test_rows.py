@@ -8,9 +8,8 @@ import torch
 
 from sta.analysis.gradients import grad_norm
 from sta.analysis.places import TokenGrid
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError, VariantError
 from sta.pruning import Variant
-from sta.pruning.variants import VariantError
 from sta.visualization import View, check_stage, check_variant, explain, record
 from sta.visualization.maps import NOTHING, Limits, coloured, over_pixels, value_row
 from tests.analysis.recognizers import Recognizer

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 import sta.datasets.transforms  # noqa: F401  (registers them, as configs ask for)
 from sta.datasets.decoding import open_video
 from sta.datasets.video_list import BrokenVideo
-from sta.engine.config import ConfigError
+from sta.errors import ConfigError
 from sta.visualization import read_views
 from sta.visualization.views import middle_crop
 from tests.tools.tiny import HEIGHT, WIDTH, write_video

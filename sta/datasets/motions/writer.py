@@ -16,14 +16,11 @@ import cv2
 from sta.atomic import write_bytes
 from sta.datasets.motions.classes import CLASS_NAMES, label_of_index
 from sta.datasets.motions.clip import ClipSource
+from sta.errors import MotionsError
 
 # To be raised with every change of the pictures or of the encoding: clips of two kinds never mix.
 RENDERING_VERSION = 1
 CLIPS_PER_JOB = 8
-
-
-class MotionsError(ValueError):
-    """A wish that cannot be fulfilled, with the way out in the message."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-from ..errors import DataError
+from sta.errors import DataError
 
 
 class ClassLookup:

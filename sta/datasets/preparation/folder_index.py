@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from sta.errors import DataError
+
 from ..annotations import legible
-from ..errors import DataError
 from .class_lookup import plain
 from .wanted import Wanted, count
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from sta.errors import DataError
+
 from ..class_names import read_class_names
-from ..errors import DataError
 from .class_lookup import ClassLookup
 from .listed import is_list, read_list
 from .tables import Row, read_table

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from sta.errors import DataError
+
 from ..annotations import Annotation
-from ..errors import DataError
 from .folder_index import FolderIndex
 from .wanted import Annotations, Excluded, Wanted
 

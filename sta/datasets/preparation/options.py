@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 
 from .prepare import Settings
 from .scanning import ScanSettings

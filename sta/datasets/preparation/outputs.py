@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sta.atomic import write_text
+from sta.errors import DataError
 
 from ..annotations import Annotation, legible, list_text
-from ..errors import DataError
 from .wanted import Excluded
 
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
+from sta.errors import DataError
+
 from ..annotations import Annotation, check_class_folders, legible, parse_annotations
-from ..errors import DataError
 from .class_lookup import ClassLookup
 from .folder_index import SHOWN_SUFFIXES, FolderIndex, is_video
 from .listed import at_paths, is_list

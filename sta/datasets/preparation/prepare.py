@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sta.errors import DataError
+
 from ..annotations import Annotation
-from ..errors import DataError
 from .folder_index import FolderIndex
 from .matching import Matched, match_files
 from .outputs import Outputs

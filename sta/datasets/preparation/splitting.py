@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sta.errors import DataError
+
 from ..annotations import Annotation
-from ..errors import DataError
 from .wanted import count
 
 # How people call the three parts, in folders and in the column of a csv.

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sta.errors import DataError
+
 from ..class_names import read_class_names
-from ..errors import DataError
 from .class_lookup import ClassLookup
 from .listed import is_list, read_list
 from .tables import read_json

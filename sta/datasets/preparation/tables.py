@@ -9,8 +9,9 @@ import os
 import re
 from typing import Any, NamedTuple
 
+from sta.errors import DataError
+
 from ..annotations import read_text
-from ..errors import DataError
 
 
 class Row(NamedTuple):

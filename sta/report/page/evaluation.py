@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.evaluation import LeftOut, SummaryRow
 
 from ..results_folder import is_number, no_number

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sta.atomic import replacing, write_text
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.visualization import Examples
 
 FOLDER, LIST = 'examples', 'examples.json'

@@ -11,7 +11,8 @@ import pytest
 
 from sta.datasets.motions.classes import CLASS_NAMES
 from sta.datasets.motions.clip import ClipSource
-from sta.datasets.motions.writer import MotionsError, SplitReport, write_split
+from sta.datasets.motions.writer import SplitReport, write_split
+from sta.errors import MotionsError
 
 ROOT = Path(__file__).parents[3]
 SOURCE = ClipSource('val', size=64)

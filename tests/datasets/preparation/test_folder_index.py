@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.errors import DataError
 from sta.datasets.preparation.folder_index import FolderIndex, is_video
 from sta.datasets.preparation.wanted import Wanted
+from sta.errors import DataError
 
 
 def folder_of(folder: Path, *names: str) -> FolderIndex:

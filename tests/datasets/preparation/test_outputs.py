@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import Annotation, read_annotations
-from sta.datasets.errors import DataError
 from sta.datasets.preparation.outputs import Outputs
+from sta.errors import DataError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import Annotation
-from sta.datasets.errors import DataError
 from sta.datasets.preparation.splitting import Split, SplitSettings, given_split, made_split
+from sta.errors import DataError
 
 NAMES = ('fall', 'run', 'sit')
 

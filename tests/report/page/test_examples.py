@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.errors import DataError
+from sta.errors import DataError
 from sta.report.page import read_examples, write_examples, write_page
 from sta.report.page.examples import NONE_MADE
 from sta.visualization import Example, Examples, Strip

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.errors import DataError
+from sta.environment import commit_of
+from sta.errors import DataError
 from sta.evaluation import EvaluationResult, LeftOut, summarise
 from sta.pruning import Variant
 from sta.report import write_results
 from sta.report.classes import write_classes
 from sta.report.columns import COLUMNS
-from sta.report.commit import commit_of
 from sta.report.page import write_page
 from sta.report.page.evaluation import read_evaluation
 from sta.report.page.write import summary_of

@@ -1,21 +1,26 @@
-"""sta.installed tells what is there without importing it."""
+"""What is installed is told without importing it; the commit is of this folder's own checkout."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from sta.installed import (
+from sta.environment import (
+    commit_of,
     distribution_folder,
     distribution_version,
     module_folder,
     release,
     satisfies,
 )
-from tests.fake_packages import Hider, write_metadata, write_module
+from tests.fake_packages import Hider, run_python, write_metadata, write_module
+
+GIT = shutil.which('git')
 
 
 @pytest.mark.parametrize(
@@ -47,8 +52,20 @@ def test_satisfies(version: str, specifiers: str, inside: bool) -> None:
 
 
 def test_satisfies_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match=r"'~=2.0' is none of >=, <=, <, =="):
-        satisfies('2.0', '>=1.0,~=2.0')
+    with pytest.raises(ValueError, match="Invalid specifier: '=>2.0'"):
+        satisfies('2.0', '>=1.0,=>2.0')
+
+
+def test_versions_without_the_package_packaging() -> None:
+    """On a bare Python the doctor takes pip's own copy."""
+    code = """
+import sys
+from tests.fake_packages import Hider
+sys.meta_path.insert(0, Hider('packaging'))
+from sta.environment import satisfies
+print(satisfies('2.0.0rc4', '>=2.0,<2.2'), satisfies('git', '>=2.0'), 'packaging' in sys.modules)
+"""
+    assert run_python('-c', code).stdout == 'True False False\n'
 
 
 def test_module_folder_does_not_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +101,33 @@ def test_distribution_names_and_module_names_lead_to_the_same_folder(
     assert distribution_version('hostpkg') is None
     with pytest.raises(ModuleNotFoundError, match="'hostpkg3'"):
         distribution_folder('hostpkg3')
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ('-c', 'user.name=n', '-c', 'user.email=e@example.org')
+    done = subprocess.run([GIT, *who, '-C', str(folder), *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(GIT is None, reason='no git on this machine')
+def test_a_checkout_and_what_lies_in_it(tmp_path: Path) -> None:
+    git(tmp_path, 'init', '-q')
+    assert commit_of(tmp_path) is None  # nothing committed yet
+    (tmp_path / 'a.py').write_text('1')
+    git(tmp_path, 'add', 'a.py')
+    git(tmp_path, 'commit', '-qm', 'first')
+    commit = git(tmp_path, 'rev-parse', 'HEAD')
+    assert len(commit) == 40 and commit_of(tmp_path) == commit
+    (tmp_path / 'results.json').write_text('{}')  # not part of the source
+    assert commit_of(tmp_path) == commit
+    (tmp_path / 'a.py').write_text('2')
+    assert commit_of(tmp_path) == f'{commit} with changes'
+    (tmp_path / 'installed').mkdir()
+    assert commit_of(tmp_path / 'installed') is None  # the checkout above is another project
+
+
+def test_without_git_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / '.git').mkdir()
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert commit_of(tmp_path) is None
