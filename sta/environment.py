@@ -1,6 +1,7 @@
 """What a result was made with: what is installed, the commit, the machine.
 
-What is installed is read from files and metadata, since importing may fail.
+What is installed is read from files and metadata, since importing may fail; versions are compared
+without the package ``packaging``, since the doctor also runs where nothing is installed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,36 +74,35 @@ def distribution_folder(name: str) -> str:
 
 
 def release(version: str) -> tuple[int, ...]:
-    """Leading numbers of a version: '2.13.0+cpu' -> (2, 13, 0); () for what is no version."""
-    packaging = _packaging()
-    try:
-        return packaging.version.Version(version).release
-    except packaging.version.InvalidVersion:
-        return ()
+    """Leading numbers of a version: '2.13.0+cpu' -> (2, 13, 0), '2.0.0rc4' -> (2, 0, 0)."""
+    matched = re.match(r'\d+(?:\.\d+)*', version)
+    return tuple(int(part) for part in matched.group().split('.')) if matched else ()
 
 
 def satisfies(version: str, specifiers: str) -> bool:
     """Whether a version lies in a range such as '>=2.0,<2.2'; pre-releases count as their release.
 
+    Knows >=, <, <= and ==, which is all that requirements.txt uses.
+
     Raises:
-        ValueError: specifiers that are none.
+        ValueError: another operator.
     """
-    numbers = '.'.join(map(str, release(version)))
-    wanted = _packaging().specifiers.SpecifierSet(specifiers)
-    return not specifiers if not numbers else wanted.contains(numbers)
+    found = release(version)
+    for specifier in filter(None, (part.strip() for part in specifiers.split(','))):
+        matched = re.fullmatch(r'(>=|<=|<|==)\s*(\S+)', specifier)
+        if matched is None:
+            raise ValueError(f'specifier {specifier!r} is none of >=, <=, <, ==')
+        operator, limit = matched.group(1), release(matched.group(2))
+        width = max(len(found), len(limit))
+        left, right = _padded(found, width), _padded(limit, width)
+        holds = {'>=': left >= right, '<=': left <= right, '<': left < right, '==': left == right}
+        if not holds[operator]:
+            return False
+    return True
 
 
-def _packaging() -> Any:
-    """The package ``packaging``; pip's own copy where it is not installed, for the doctor."""
-    try:
-        import packaging.specifiers
-        import packaging.version
-    except ImportError:
-        import pip._vendor.packaging.specifiers
-        import pip._vendor.packaging.version
-
-        return pip._vendor.packaging
-    return packaging
+def _padded(parts: tuple[int, ...], width: int) -> tuple[int, ...]:
+    return parts + (0,) * (width - len(parts))
 
 
 def commit_of(root: Path = ROOT) -> str | None:

@@ -13,9 +13,10 @@ import pytest
 
 from sta import repair
 from sta.doctor import main
-from sta.doctor.finding import Finding, State
 from sta.doctor.packages import (
+    Finding,
     Package,
+    State,
     check_opencv,
     check_package,
     check_pip,
@@ -23,8 +24,7 @@ from sta.doctor.packages import (
     check_shared_memory,
     check_work_dirs,
 )
-from sta.doctor.probes import PROBES, Probe, heal, try_probe
-from sta.doctor.report import group_mends, print_plain_table
+from sta.doctor.report import PROBES, Probe, group_mends, heal, print_plain_table, try_probe
 from sta.environment import distribution_version
 from tests.fake_packages import ROOT, run_python, write_metadata, write_module
 
@@ -299,7 +299,7 @@ def test_a_host_beyond_healing_stops_what_needs_it(monkeypatch: pytest.MonkeyPat
     def refuse() -> None:
         raise HostError('mmcv 2.2.0 is installed. Mend: pip install something')
 
-    monkeypatch.setattr('sta.doctor.probes.heal_host', refuse)
+    monkeypatch.setattr('sta.doctor.report.heal_host', refuse)
     [finding] = heal(set())
     assert (finding.state, finding.mend) == (State.BROKEN, 'pip install something')
     assert [finding.state for finding in heal({'torch'})] == [State.SKIPPED]  # has its own row

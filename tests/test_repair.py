@@ -24,7 +24,7 @@ import pytest
 
 from sta import repair
 from sta.doctor.packages import PACKAGES
-from sta.doctor.probes import PROBES, mend_of_probe
+from sta.doctor.report import PROBES, mend_of_probe
 from tests.fake_packages import ROOT, write_metadata, write_module
 
 SITE = Path(sysconfig.get_path('purelib'))

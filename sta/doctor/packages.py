@@ -9,23 +9,19 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path, PurePosixPath
 
-from sta.compat import (
-    blames_numpy,
-    first_line,
-    import_whole,
-    numpy_fault,
-    opencv_fault,
-)
+from sta.compat import blames_numpy, first_line, import_whole, numpy_fault, opencv_fault
 from sta.environment import distribution_version, module_folder, release, satisfies
 from sta.repair import (
     OPENCV_WHEELS,
     TORCH,
     VENV,
     fit_to_numpy,
+    install,
     is_managed,
     numpy_requirement,
     opencv_requirements,
@@ -34,8 +30,6 @@ from sta.repair import (
     repair_opencv,
     replace_distributions,
 )
-
-from .finding import ABSENT, Check, Finding, State
 
 ROOT = Path(__file__).parents[2]
 PYTHON_RANGE = '>=3.10'
@@ -330,3 +324,63 @@ def _owner(error: BaseException) -> str:
         traceback = traceback.tb_next
     owners = importlib.metadata.packages_distributions().get(module.partition('.')[0], [''])
     return owners[0] if owners[0] != 'sta' else ''
+
+
+ABSENT = 'absent'
+
+
+class State(str, Enum):
+    """How a check came out; only BROKEN makes the environment unusable."""
+
+    OK = 'ok'
+    HEALED = 'healed'
+    NOTE = 'note'
+    SKIPPED = 'skipped'
+    BROKEN = 'broken'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the doctor's table.
+
+    Attributes:
+        subject: what was looked at.
+        found: version, result or first line of the error.
+        required: range of versions, or what the check proves.
+        state: how it came out.
+        mend: command that repairs it, empty when there is nothing to repair.
+        installs: requirements that this command installs and nothing else, so that it can be joined
+            with others of its kind.
+    """
+
+    subject: str
+    found: str
+    required: str
+    state: State
+    mend: str = ''
+    installs: tuple[str, ...] = ()
+
+    @classmethod
+    def to_install(
+        cls, subject: str, found: str, required: str, state: State, *installs: str
+    ) -> Finding:
+        """A finding that plain installation of some requirements mends."""
+        return cls(subject, found, required, state, install(*installs), installs)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether what depends on the subject is worth trying."""
+        return self.state is not State.BROKEN and not self.found.startswith(ABSENT)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to look at.
+
+    Attributes:
+        subject: name of its row, or of its first.
+        run: looks, given the subjects that are known not to be usable.
+    """
+
+    subject: str
+    run: Callable[[set[str]], Iterable[Finding]]
