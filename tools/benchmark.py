@@ -80,7 +80,7 @@ with hosts_needed():
         twins_of,
         with_backward,
     )
-    from sta.engine.session import build_model, clip_shape, explained, variants_of
+    from sta.engine.session import build_model, explained, variants_of
     from sta.engine.variant_loop import PRECISIONS, describe_hardware
     from sta.environment import commit_of, cpu_name, describe_machine, describe_state
     from sta.errors import ConfigError
@@ -118,7 +118,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
     started = describe_state()
     config = load_config(arguments.config, arguments.cfg_options)
     model = build_model(config).eval()
-    shape = clip_shape(model.backbone)
+    shape = model.backbone.clip_shape
     variants = variants_of(config, schedules=arguments.schedules, pruners=[arguments.pruner])
     files = []
     if arguments.clips or arguments.end_to_end:

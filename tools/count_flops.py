@@ -55,7 +55,6 @@ with hosts_needed():
     from sta.engine.config import load_config
     from sta.engine.session import (
         build_model_of_shapes,
-        clip_shape,
         defaults_of,
         variants_of,
         views_per_video,
@@ -72,9 +71,7 @@ def count(arguments: argparse.Namespace) -> None:
     else:
         variants = variants_of(config, schedules=arguments.schedules, pruners=arguments.pruners)
     model = build_model_of_shapes(config)
-    *costs, unpruned = count_costs(
-        model, [*variants, Variant(UNPRUNED)], clip_shape(model.backbone)
-    )
+    *costs, unpruned = count_costs(model, [*variants, Variant(UNPRUNED)], model.backbone.clip_shape)
     rows = [(variant.name, cost) for variant, cost in zip(variants, costs, strict=True)]
     table = cost_table(
         rows,

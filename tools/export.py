@@ -56,7 +56,7 @@ with hosts_needed():
     from sta.datasets.class_names import read_class_names
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
-    from sta.engine.session import build_model, clip_shape, variants_of
+    from sta.engine.session import build_model, variants_of
     from sta.errors import ConfigError
     from sta.export import (
         ClipClassifier,
@@ -79,7 +79,7 @@ def export(arguments: argparse.Namespace, command: str) -> None:
     check_target(out, arguments.format)
     classes = class_names(config)
     model = build_model(config)
-    shape = clip_shape(model.backbone)
+    shape = model.backbone.clip_shape
     model.backbone.set_variant(variant)
     check_format(ClipClassifier(model, pixels=arguments.input), arguments.format)
     print(load_checkpoint(model, arguments.checkpoint))

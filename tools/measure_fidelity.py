@@ -72,7 +72,7 @@ with hosts_needed():
     from sta.engine.config import load_config
     from sta.engine.observation import Observations, observe_videos
     from sta.engine.scoring import Scorer
-    from sta.engine.session import build_test_runner, clip_shape
+    from sta.engine.session import build_test_runner
     from sta.errors import ConfigError
     from sta.evaluation import Fidelity, fidelities
     from sta.pruning import Variant, parse_pruner_text, parse_schedule_text, with_seeds
@@ -123,7 +123,7 @@ def measure(arguments: argparse.Namespace, command: str) -> None:
 def gflops_of(model: object, variants: Sequence[Variant]) -> list[float | None]:
     """Of every variant; None where it depends on the clip."""
     scorer = Scorer(model, variants, precision='fp32', max_views_per_forward=1)
-    costs = scorer.count(clip_shape(model.backbone))
+    costs = scorer.count(model.backbone.clip_shape)
     return [
         None if at_input else cost.gflops_per_view
         for cost, at_input in zip(costs, scorer.at_input, strict=True)

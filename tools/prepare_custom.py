@@ -269,8 +269,7 @@ def recipe_for(
         size=backbone.img_size,
         stride=next(filter(None, strides), None),
         flip_ratio=0.0 if names_sides(prepared.annotations.class_names) else 0.5,
-        # Other models are not known to mmaction2's constructor of lower rates for lower layers.
-        layers=backbone.depth if pretrained and hasattr(backbone, 'blocks') else None,
+        layers=backbone.decay_layers if pretrained else None,
         max_epochs=epochs_for(num_videos, batch_size),
         batch_size=batch_size,
         num_workers=min(4, num_cores()),

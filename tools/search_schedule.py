@@ -69,7 +69,7 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.engine.config import load_config
     from sta.engine.fingerprint import fingerprint_of
-    from sta.engine.session import build_model, check_videos, clip_shape
+    from sta.engine.session import build_model, check_videos
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text
     from sta.pruning.variants import pruner_name
@@ -99,17 +99,18 @@ def run(arguments: argparse.Namespace, command: str) -> None:
         if not isinstance(config.get(part), Mapping):
             raise ConfigError(f'config {arguments.config} defines no {part}')
     overrides = overrides_of(config, arguments.cfg_options)
-    stem, name = Path(arguments.config).stem, f'{arguments.budget:g}'
-    out = prepare_folder(arguments.out or Path('work_dirs', stem, f'search_{name}'))
+    stem, share = Path(arguments.config).stem, f'{arguments.budget:g}'
+    out = prepare_folder(arguments.out or Path('work_dirs', stem, f'search_{share}'))
     pruner = parse_pruner_text(arguments.pruner)
     model = build_model(config)
-    (paper,) = solve_budgets(model, pruner, [arguments.budget], clip_shape(model.backbone))
+    (paper,) = solve_budgets(model, pruner, [arguments.budget], model.backbone.clip_shape)
     space = space_of(model.backbone, arguments.num_stages)
     videos = search_videos(config, arguments.search_videos, clips=arguments.clips)
     check_videos(videos.dataset)
     print(load_checkpoint(model, arguments.checkpoint))
     parts = fingerprint_of(config, model, videos.dataset, [], 'fp32') | videos.fingerprint
-    study = open_study(out / 'search.sqlite', parts | typed(arguments, pruner))
+    name = pruner_name(pruner, model.backbone.pruner_defaults)
+    study = open_study(out / 'search.sqlite', parts | typed(arguments, name))
     heldout = videos.write(out)
     print(f'searching on {len(videos.dataset)} videos, comparing on {videos.compared}', flush=True)
     clips = SearchClips.of(videos.dataset)
@@ -121,8 +122,8 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     variants = dict(pruner=pruner, paper=paper.schedule, stages=found.stages, heldout=heldout)
     texts = dict(base=arguments.config, command=command, found=line)
     texts |= dict(all_searched=not videos.heldout)
-    write_config(out / f'{stem}_{name}.py', **texts, overrides=overrides, **variants)
-    print(f'written to {out}: {stem}_{name}.py, search.json')
+    write_config(out / f'{stem}_{share}.py', **texts, overrides=overrides, **variants)
+    print(f'written to {out}: {stem}_{share}.py, search.json')
     result, folder = compare(config, arguments.checkpoint, out, videos=videos, **variants)
     print_accuracy_table(result)
     for line in difference_lines(result, videos):
@@ -145,7 +146,7 @@ def searched(
     return search(
         study,
         space,
-        gflops_of(model, pruner, clip_shape(model.backbone)),
+        gflops_of(model, pruner, model.backbone.clip_shape),
         objective_of(
             model, pruner, clips.clips, batch_size=arguments.batch_size, names=clips.names
         ),
@@ -182,12 +183,12 @@ def check(arguments: argparse.Namespace) -> None:
         raise ConfigError(f'--seed must be between 0 and {MAX_SEED}, got {arguments.seed}')
 
 
-def typed(arguments: argparse.Namespace, pruner: Mapping[str, Any]) -> dict[str, str]:
-    """Options that a search cannot be gone on with when they are others."""
+def typed(arguments: argparse.Namespace, pruner: str) -> dict[str, str]:
+    """Options that a search cannot be gone on with when they are others; pruner is its name."""
     return {
         '--budget': str(arguments.budget),
         '--num-stages': str(arguments.num_stages),
-        '--pruner': pruner_name(pruner),
+        '--pruner': pruner,
         '--seed': str(arguments.seed),
     }
 

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from sta.errors import BudgetError, ScheduleError
 from sta.evaluation import Cost
+from sta.models.prunable import BoundVariant, ClipShape, PrunableBackbone
 from sta.pruning import Pruner, Variant
 
 aten = torch.ops.aten
@@ -80,7 +81,9 @@ def count_macs(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
 
 
 def count_costs(
-    model: nn.Module, variants: Iterable[Variant], clip_shape: tuple[int, int, int, int]
+    model: nn.Module,
+    variants: Iterable[Variant | BoundVariant],
+    clip_shape: ClipShape,
 ) -> list[Cost]:
     """Cost of every variant of a recognizer.
 
@@ -163,7 +166,7 @@ def solve_budgets(
     model: nn.Module,
     pruner: Any,
     shares: Sequence[float],
-    clip_shape: tuple[int, int, int, int],
+    clip_shape: ClipShape,
 ) -> list[Solution]:
     """For each budget the schedule that costs the most without exceeding it.
 
@@ -216,7 +219,7 @@ def solve_budgets(
     return solutions
 
 
-def _fitting(backbone: Any, pruner: Any, clip_shape: tuple[int, int, int, int]) -> list[Any]:
+def _fitting(backbone: PrunableBackbone, pruner: Any, clip_shape: ClipShape) -> list[Any]:
     """The steps of the backbone's ladder that the pruner takes, from the least dropped on."""
     ladder, refusal = [], None
     for schedule in backbone.drop_ladder(clip_shape):
@@ -312,9 +315,7 @@ def _typable(value: float) -> float:
     return float(f'{near + 10.0 ** (math.floor(math.log10(value)) - 3):.4g}')
 
 
-def gflops_of_tokens(
-    model: nn.Module, clip_shape: tuple[int, int, int, int]
-) -> Callable[[np.ndarray], np.ndarray]:
+def gflops_of_tokens(model: nn.Module, clip_shape: ClipShape) -> Callable[[np.ndarray], np.ndarray]:
     """GFLOPs per view of clips that keep so and so many tokens of their input.
 
     Attention costs the square of the tokens and everything else is proportional to them, so three

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sta.models.prunable import BoundVariant, PrunableBackbone
 from sta.pruning import Variant, tubelet_changes
 
 from .places import StageTokens, token_grid, tokens_of_stages
@@ -32,7 +33,7 @@ class Observed(NamedTuple):
 
 @torch.inference_mode()
 def observe(
-    model: nn.Module, clips: Tensor, variants: Sequence[Variant], *, still: float
+    model: nn.Module, clips: Tensor, variants: Sequence[Variant | BoundVariant], *, still: float
 ) -> list[Observed]:
     """Run clips under every variant.
 
@@ -64,7 +65,9 @@ def observe(
     return found
 
 
-def _left(backbone: Any, kept: Sequence[Tensor], clip_shape: Sequence[int]) -> StageTokens | None:
+def _left(
+    backbone: PrunableBackbone, kept: Sequence[Tensor], clip_shape: Sequence[int]
+) -> StageTokens | None:
     """The tokens behind the last stage that drops; None where nothing is dropped."""
     if backbone.pruner.at_input:
         return StageTokens(token_grid(backbone, clip_shape), None, kept[0])

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .places import BlockTokens, TokenGrid, blocks_of, token_grid, tokens_of_blocks
+from .places import BlockTokens, TokenGrid, token_grid, tokens_of_blocks
 
 
 class GradNorm(NamedTuple):
@@ -53,7 +53,7 @@ def grad_norm(model: nn.Module, clips: Tensor, labels: Tensor | None = None) -> 
         raise ValueError(f'{type(backbone.pruner).__name__} drops at the input, not in stages')
     if backbone.schedule.active and backbone.pruner.merges:
         raise ValueError(f'{type(backbone.pruner).__name__} merges: its tokens have no places')
-    modules = [block for _, block in blocks_of(backbone)]
+    modules = [block for _, block in backbone.blocks_by_level()]
     # Not clips that an inference mode made: autograd refuses to save those.
     with torch.inference_mode(False), torch.enable_grad():
         clips = clips.clone()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -13,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.errors import NotFiniteError
-from sta.models import STASwinTransformer3D
-from sta.pruning import origins
+from sta.models.prunable import PrunableBackbone
 
 
 class TokenGrid(NamedTuple):
@@ -55,53 +53,48 @@ class BlockTokens(NamedTuple):
     positions: Tensor | None
 
 
-def token_grid(backbone: Any, clip_shape: Sequence[int], level: int = 0) -> TokenGrid:
+def token_grid(backbone: PrunableBackbone, clip_shape: Sequence[int], level: int = 0) -> TokenGrid:
     """The grid of a clip after some patch mergings.
 
     Args:
-        backbone: STAVisionTransformer, which merges nothing, or STASwinTransformer3D.
+        backbone: a ViT merges nothing.
         clip_shape: (3, frames, H, W) of the clip in pixels.
         level: patch mergings passed.
     """
     frames, rows, columns = backbone.token_grid(tuple(clip_shape))
-    if isinstance(backbone, STASwinTransformer3D):
-        patch = backbone.patch_size
-    else:
-        patch = (backbone.tubelet_size, backbone.patch_size, backbone.patch_size)
-    merged = 2**level
+    cell, merged = backbone.cell, 2**level
     return TokenGrid(
         (frames, ceil(rows / merged), ceil(columns / merged)),
-        (patch[0], patch[1] * merged, patch[2] * merged),
+        (cell[0], cell[1] * merged, cell[2] * merged),
     )
 
 
 def tokens_of_stages(
-    backbone: Any, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
+    backbone: PrunableBackbone, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
 ) -> list[StageTokens]:
     """Where the tokens of every pruning stage stand, from the kept indices of a forward pass.
 
     Args:
-        backbone: as in :func:`token_grid`.
+        backbone: that was run.
         kept_per_stage: as returned by the backbone with ``return_kept=True``.
         clip_shape: (3, frames, H, W) of the clip in pixels.
     """
-    if isinstance(backbone, STASwinTransformer3D):
-        # Every merging fills its grid, and the next stage's indices count from all of it.
-        levels = [
-            backbone.merged_blocks.index(stage.after_block) + 1
-            for stage in backbone.schedule.stages
-        ]
-        return [
-            StageTokens(token_grid(backbone, clip_shape, level), None, kept)
-            for level, kept in zip(levels, kept_per_stage, strict=True)
-        ]
-    grid = token_grid(backbone, clip_shape)
-    places = [None, *origins(kept_per_stage)]
-    return [StageTokens(grid, *pair) for pair in pairwise(places)]
+    levels = [level for level, _ in backbone.blocks_by_level()]
+    found: list[StageTokens] = []
+    for stage, kept in zip(backbone.schedule.stages, kept_per_stage, strict=True):
+        # A stage sees the tokens of the next block.
+        level = levels[min(stage.after_block + 1, len(levels) - 1)]
+        grid, entered = token_grid(backbone, clip_shape, level), None
+        # Every merging fills its grid, and the indices of the next stage count from all of it.
+        if found and found[-1].grid == grid:
+            entered = found[-1].left
+        left = kept if entered is None else entered.gather(1, kept)
+        found.append(StageTokens(grid, entered, left))
+    return found
 
 
 def tokens_of_blocks(
-    backbone: Any, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
+    backbone: PrunableBackbone, kept_per_stage: Sequence[Tensor], clip_shape: Sequence[int]
 ) -> list[BlockTokens]:
     """Where the tokens of every block stand, in the order of the blocks.
 
@@ -111,22 +104,13 @@ def tokens_of_blocks(
     stages = tokens_of_stages(backbone, kept_per_stage, clip_shape)
     ends = [stage.after_block for stage in backbone.schedule.stages]
     found = []
-    for index, (level, _) in enumerate(blocks_of(backbone)):
+    for index, (level, _) in enumerate(backbone.blocks_by_level()):
         grid, positions = token_grid(backbone, clip_shape, level), None
         for end, stage in zip(ends, stages, strict=True):
             if end < index and stage.grid == grid:
                 positions = stage.left
         found.append(BlockTokens(grid, positions))
     return found
-
-
-def blocks_of(backbone: Any) -> Iterator[tuple[int, nn.Module]]:
-    """Every transformer block in order, with the number of patch mergings before it."""
-    if isinstance(backbone, STASwinTransformer3D):
-        for level, layer in enumerate(backbone.layers):
-            yield from ((level, block) for block in layer.blocks)
-    else:
-        yield from ((0, block) for block in backbone.blocks)
 
 
 def trajectory_sum(keys: Tensor, frames: Tensor, num_frames: int) -> Tensor:
@@ -161,7 +145,7 @@ def trajectory_sum(keys: Tensor, frames: Tensor, num_frames: int) -> Tensor:
 
 
 @torch.no_grad()
-def trajectory_sum_of(backbone: Any, clips: Tensor, *, block: int = -1) -> Tensor:
+def trajectory_sum_of(backbone: PrunableBackbone, clips: Tensor, *, block: int = -1) -> Tensor:
     """Trajectory sum of the tokens that a backbone has left, in the variant it has.
 
     The keys are those that pruning compares: of one block, averaged over heads. By default of the
@@ -169,7 +153,7 @@ def trajectory_sum_of(backbone: Any, clips: Tensor, *, block: int = -1) -> Tenso
     is the same block whatever is pruned, so that variants can be compared.
 
     Args:
-        backbone: STAVisionTransformer or STASwinTransformer3D, in evaluation mode.
+        backbone: in evaluation mode.
         clips: (B, 3, frames, H, W), preprocessed.
         block: which block's keys, 0-based, from the end where negative.
 
@@ -183,7 +167,7 @@ def trajectory_sum_of(backbone: Any, clips: Tensor, *, block: int = -1) -> Tenso
         raise ValueError(f'{type(backbone.pruner).__name__} drops at the input, not in stages')
     if backbone.schedule.active and backbone.pruner.merges:
         raise ValueError(f'{type(backbone.pruner).__name__} merges: its tokens have no frame')
-    module = [module for _, module in blocks_of(backbone)][block]
+    _, module = backbone.blocks_by_level()[block]
     seen: list[Tensor] = []
 
     def watch(called: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sta.analysis import gflops_of_tokens, solve_budgets, solve_thresholds
 from sta.errors import BudgetError, ScheduleError, VariantError
 from sta.pruning.variants import own_amount, pruner_name
 
-from .session import build_model_of_shapes, clip_shape
+from .session import build_model_of_shapes
 
 
 def meet_budgets(
@@ -51,7 +51,7 @@ def meet_budgets(
             lines += said
             continue
         try:
-            solutions = solve_budgets(model, settings, shares, clip_shape(model.backbone))
+            solutions = solve_budgets(model, settings, shares, model.backbone.clip_shape)
         except (BudgetError, ScheduleError) as error:
             raise type(error)(f'{name}: {error}') from None
         for share, solution in zip(shares, solutions, strict=True):
@@ -82,7 +82,7 @@ def _thresholds(
             f'{name}: what it costs depends on the clips; tools/test.py --budget looks at some of '
             f'the test set'
         )
-    shape = clip_shape(model.backbone)
+    shape = model.backbone.clip_shape
     frames, rows, columns = model.backbone.token_grid(shape)
     try:
         gflops = gflops_of_tokens(model, shape)

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sta.errors import ConfigError
-from sta.models import STASwinTransformer3D
-from sta.models.host import host_backbone
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 
@@ -69,13 +67,9 @@ class UnderAutocast(nn.Module):
 
 
 def host_of(backbone: PrunableBackbone) -> nn.Module:
-    """mmaction2's own backbone on the same weights, as it can be run in their precision.
-
-    Its VideoSwin adds a mask that is float32 whatever its weights are, and runs in half precision
-    under autocast only.
-    """
-    host, dtype = host_backbone(backbone), next(backbone.parameters()).dtype
-    if dtype == torch.float32 or not isinstance(backbone, STASwinTransformer3D):
+    """mmaction2's own backbone on the same weights, as it can be run in their precision."""
+    host, dtype = backbone.host(), next(backbone.parameters()).dtype
+    if dtype == torch.float32 or not backbone.host_needs_autocast:
         return host
     return UnderAutocast(host, dtype)
 

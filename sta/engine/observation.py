@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from sta.analysis.fidelity import Observed, observe
 from sta.errors import DataError, NotFiniteError
 from sta.evaluation import all_finite
+from sta.models.prunable import BoundVariant
 
 from .batches import living_workers, load_batches, plan_batches, timed
 from .progress import EvaluationProgress
@@ -50,6 +51,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     """
     loop = runner.test_loop
     model, loader = runner.model.eval(), loop.dataloader
+    bound = [model.backbone.bind(variant) for variant in loop.variants]
     batches = plan_batches(len(loader.dataset), loader.batch_size, ())
     parts, labels, num_broken = [], [], 0
     loaded = timed(load_batches(loader, batches))
@@ -60,7 +62,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
             if batch.data is not None:
                 data = model.data_preprocessor(batch.data, training=False)
                 labels += [int(sample.gt_label.item()) for sample in data['data_samples']]
-                parts.append(_by_video(data['inputs'], model, loop, still))
+                parts.append(_by_video(data['inputs'], model, bound, loop, still))
                 _check_finite(parts[-1], [sample.filename for sample in data['data_samples']], loop)
             progress.advance(len(places), wait_s)
     if not parts:
@@ -69,12 +71,14 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     return Observations(features, logs, kept, np.array(labels), num_broken)
 
 
-def _by_video(inputs: torch.Tensor, model: Any, loop: Any, still: float) -> tuple[np.ndarray, ...]:
+def _by_video(
+    inputs: torch.Tensor, model: Any, variants: Sequence[BoundVariant], loop: Any, still: float
+) -> tuple[np.ndarray, ...]:
     """(videos, views, 3, T, H, W) to features, log-probabilities and kept shares, V first."""
     videos, views = inputs.shape[:2]
-    found: list[list[Observed]] = [[] for _ in loop.variants]
+    found: list[list[Observed]] = [[] for _ in variants]
     for clips in inputs.flatten(0, 1).split(loop.max_views_per_forward):
-        for one, observed in zip(found, observe(model, clips, loop.variants, still=still)):
+        for one, observed in zip(found, observe(model, clips, variants, still=still)):
             one.append(observed)
     features, logs, kept = (
         np.stack([np.concatenate([getattr(part, name) for part in one]) for one in found]).reshape(

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,7 +106,8 @@ class Scorer:
         self._unpruned: dict[tuple[int, ...], float] = {}
         self._gflops: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
         self.on_views: Callable[[int, int], None] = lambda done, total: None
-        self.at_input = [self._drops_at_input(variant) for variant in variants]
+        self._bound = [model.backbone.bind(variant) for variant in variants]
+        self.at_input = [bound.pruner.at_input for bound in self._bound]
 
     def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
         """What every variant costs on views (3, T, H, W).
@@ -136,16 +136,14 @@ class Scorer:
         return self._unpruned[clip_shape]
 
     def _counted(self, clip_shape: tuple[int, ...]) -> list[Cost]:
-        variants = [
-            replace(variant, pruner=None, schedule=None) if at_input else variant
-            for variant, at_input in zip(self.variants, self.at_input, strict=True)
-        ]
-        return count_costs(self.model, variants, clip_shape)
+        unpruned = self.model.backbone.bind(Variant(UNPRUNED))
+        bound = [unpruned if one.pruner.at_input else one for one in self._bound]
+        return count_costs(self.model, bound, clip_shape)
 
     @torch.inference_mode()
     def warm_up(self, inputs: Tensor) -> None:
         """The first forward of a process is slow and would spoil the first variant's clips/s."""
-        with self.model.backbone.using(self.variants[0]), self._autocast(inputs):
+        with self.model.backbone.using(self._bound[0]), self._autocast(inputs):
             self.model.extract_feat(inputs[:1, :1], stage='head')
 
     @torch.inference_mode()
@@ -159,10 +157,10 @@ class Scorer:
         flat = inputs.flatten(0, 1)
         scores, finite, seconds = [], [], []
         self.on_views(0, len(self.variants) * len(flat))
-        for number, variant in enumerate(self.variants):
+        for number, bound in enumerate(self._bound):
             _synchronise(flat)
             start = time.perf_counter()
-            with self.model.backbone.using(variant), self._autocast(flat):
+            with self.model.backbone.using(bound), self._autocast(flat):
                 logits = self._logits(flat, number)
             _synchronise(flat)
             seconds.append(time.perf_counter() - start)
@@ -173,10 +171,6 @@ class Scorer:
         stacked[~sound] = float('nan')
         return Scored(stacked, sound.numpy(), np.array(seconds), self._costs_of(flat, videos))
 
-    def _drops_at_input(self, variant: Variant) -> bool:
-        with self.model.backbone.using(variant):
-            return self.model.backbone.pruner.at_input
-
     def _costs_of(self, flat: Tensor, num_videos: int) -> np.ndarray | None:
         """What the variants whose cost depends on the clips cost on these views."""
         if not any(self.at_input):
@@ -185,9 +179,9 @@ class Scorer:
         if shape not in self._gflops:
             self._gflops[shape] = gflops_of_tokens(self.model, shape)
         costs = np.full((num_videos, len(self.variants), 2), np.nan)
-        for i, variant in enumerate(self.variants):
-            if self.at_input[i]:
-                with backbone.using(variant):
+        for i, bound in enumerate(self._bound):
+            if bound.pruner.at_input:
+                with backbone.using(bound):
                     kept = np.array([len(places) for places in backbone.kept_at_input(flat)])
                 found = np.stack([kept, self._gflops[shape](kept)], axis=-1)
                 costs[:, i] = found.reshape(num_videos, -1, 2).mean(1)

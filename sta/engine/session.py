@@ -28,6 +28,7 @@ from sta.errors import (
     VariantError,
 )
 from sta.evaluation import ScoreStore
+from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
 from sta.pruning.variants import NO_DEFAULTS, Defaults, chosen_variants, expand_variants
 
@@ -62,7 +63,7 @@ def build_model(config: Config) -> nn.Module:
     init_default_scope(config.get('default_scope', 'mmaction'))
     with explained(f'the model of {config.filename} cannot be built'):
         backbone = MODELS.get(config.model.backbone.type)
-        if backbone is not None and not hasattr(backbone, 'using'):
+        if backbone is not None and not issubclass(backbone, PrunableBackbone):
             raise ConfigError(
                 f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer '
                 f'or STASwinTransformer3D'
@@ -272,11 +273,6 @@ def check_labels(dataset: Any, model: nn.Module) -> None:
                 f'{dataset.ann_file}: label {video["label"]} of {video["filename"]} is not among '
                 f"the model's {num_classes} classes"
             )
-
-
-def clip_shape(backbone: Any) -> tuple[int, int, int, int]:
-    """(3, frames, H, W) of one view, the size the backbone was built for."""
-    return (backbone.in_channels, backbone.num_frames, backbone.img_size, backbone.img_size)
 
 
 def views_per_video(config: Config) -> int:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from sta.errors import HostModelError, PrunerError
 from sta.pruning import Pruner, build_pruner
+from sta.pruning.stages import Size
 
-Size = tuple[int, int, int]
 PARTS = ('query', 'key', 'value')
 
 

@@ -122,26 +122,10 @@ def skeleton_of(host: nn.Module) -> STASwinTransformer3D:
     Raises:
         HostModelError: names or shapes of the weights differ.
     """
-    from sta.models import STASwinTransformer3D  # imports mmaction2
+    from sta.models.swin import STASwinTransformer3D, swin_settings  # imports mmaction2
 
-    first = host.layers[0].blocks[0]
     with torch.device('meta'):
-        skeleton = STASwinTransformer3D(
-            dict(
-                embed_dims=host.embed_dims,
-                depths=list(host.depths),
-                num_heads=list(host.num_heads),
-            ),
-            pretrained2d=False,
-            patch_size=host.patch_size,
-            in_channels=host.patch_embed.proj.in_channels,
-            window_size=host.window_size,
-            mlp_ratio=first.mlp.fc1.out_features / host.embed_dims,
-            qkv_bias=first.attn.qkv.bias is not None,
-            patch_norm=host.patch_embed.norm is not None,
-            out_indices=host.out_indices,
-            out_after_downsample=host.out_after_downsample,
-        )
+        skeleton = STASwinTransformer3D(**swin_settings(host))
     _refuse_other_weights(host, skeleton)
     ours = dict(skeleton.named_modules())
     for name, module in host.named_modules():

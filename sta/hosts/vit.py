@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sta.errors import HostModelError
-from sta.pruning import PruningSchedule, PruningStage, StageContext, clip_fingerprint
+from sta.pruning import PruningSchedule
 from sta.pruning.base import check_stages
+from sta.pruning.stages import Size, StageRun
 
-from .adapters import Anatomy, Size, head_mean, submodule, usable_pruner
+from .adapters import Anatomy, head_mean, submodule, usable_pruner
+
+Args = tuple[Any, ...]
 
 
 class ViTPruning:
@@ -62,24 +66,22 @@ class ViTPruning:
                 setattr(host, name, Refuse(name))
         if anatomy.join_path is not None:
             join = submodule(host, anatomy.join_path)
-            handles.append(join.register_forward_hook(Join(self)))
+            handles.append(join.register_forward_hook(self._join))
         if not self.schedule.stages:
             return
-        handles.append(host.register_forward_pre_hook(Prepare(self)))
+        handles.append(host.register_forward_pre_hook(self._prepare))
         embedding = submodule(host, anatomy.embedding_path)
-        begin = Begin(self)
-        handles.append(embedding.register_forward_pre_hook(begin, with_kwargs=True))
+        handles.append(embedding.register_forward_pre_hook(self._begin, with_kwargs=True))
         source = anatomy.ffn_path if self.pruner.similarity == 'ffn' else anatomy.norm_path
         blocks = anatomy.blocks(host)
         for stage in self.schedule.stages:
             block = blocks[stage.after_block]
             if self.pruner.similarity is not None:
-                remember = Remember(self)
-                handles.append(submodule(block, source).register_forward_hook(remember))
+                handles.append(submodule(block, source).register_forward_hook(self._remember))
             # Before hooks that are there already: they are to see what the next block will.
-            hook = Prune(self, stage.after_block)
+            hook = partial(self._prune, stage.after_block)
             handles.append(block.register_forward_hook(hook, prepend=True))
-        handles.append(host.register_forward_hook(End(self), always_call=True))
+        handles.append(host.register_forward_hook(self._end, always_call=True))
 
     def detach(self, host: nn.Module) -> None:
         """Take the hooks out again; the host is what it was."""
@@ -105,30 +107,33 @@ class ViTPruning:
                 'what pruning needs to know: switch it off, or call model.eval()'
             )
 
-    def prepare(self, host: nn.Module) -> None:
-        """Before the host runs."""
+    def _prepare(self, host: nn.Module, args: Args) -> None:
+        """Before the host: forget a pass that was cut off."""
         self._current.end()
         self._check_checkpointing(host)
 
-    def begin(self, embedding: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before the embedding runs."""
+    def _begin(self, embedding: nn.Module, args: Args, kwargs: dict[str, Any]) -> None:
+        """Before the embedding: the pixels say which clips these are and what grid they have."""
         clip = self.anatomy.clip(args, kwargs)
         grid = self.anatomy.grid(embedding, clip)
-        schedule = self.schedule if grid == self.grid else self._parse(self.schedule, grid)
-        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
-        context = first_context(grid, clip, draws=self.pruner.draws)
-        passing = ForwardPass(stages, context)
+        if grid != self.grid:
+            self._parse(self.schedule, grid)  # refuses one that does not fit this clip
+        passing = ForwardPass(StageRun(self.schedule, self.pruner, clip, grid))
         self._current.begin(passing)
-        self.kept = passing.kept
+        self.kept = passing.run.kept
 
-    def remember(self, features: Tensor) -> None:
-        """Keep what the running block compares tokens by, (B, L, .)."""
+    def _join(self, module: nn.Module, args: Args, tokens: Tensor) -> Tensor:
+        """Behind the embedding of frames: put those of a clip together."""
+        return self.anatomy.join(tokens)
+
+    def _remember(self, module: nn.Module, args: Args, features: Tensor) -> None:
+        """Behind a norm or feed-forward: keep what the running block compares tokens by."""
         passing = self._current.passing
         if passing is not None:
             passing.features = features.detach()
 
-    def prune(self, number: int, block: nn.Module, output: Any) -> Any:
-        """Replace what block ``number`` puts out, tokens (B, L, C) or a tuple that starts so."""
+    def _prune(self, number: int, block: nn.Module, args: Args, output: Any) -> Any:
+        """Behind block ``number``: replace its tokens (B, L, C), or a tuple that starts so."""
         passing = self._current.passing
         if passing is None or (passing.features is None and self.pruner.similarity is not None):
             raise HostModelError(
@@ -137,45 +142,27 @@ class ViTPruning:
                 f'call sta.remove(model) first'
             )
         tokens = output[0] if isinstance(output, tuple) else output
-        self._check_tokens(tokens, passing)
-        index, stage = passing.stages[number]
+        run = passing.run
+        _check_tokens(tokens, run)
         features, passing.features = passing.features, None
-        if not stage.num_drop:
-            everything = torch.arange(tokens.shape[1], device=tokens.device)
-            passing.kept.append(everything.repeat(tokens.shape[0], 1))
-            return None
-        if self.pruner.similarity not in (None, 'ffn'):
-            projection = self.anatomy.projection(block, self.pruner.similarity)
-            features = head_mean(features, projection)
-        context = passing.context._replace(stage_index=index)
-        pruned = self.pruner(tokens, features, stage, context)
-        positions = context.positions.gather(1, pruned.kept)
-        passing.context = context._replace(positions=positions)
-        passing.kept.append(pruned.kept)
-        return (pruned.tokens, *output[1:]) if isinstance(output, tuple) else pruned.tokens
+        if run.similarity_after(number) not in (None, 'ffn'):
+            features = head_mean(features, self.anatomy.projection(block, self.pruner.similarity))
+        tokens = run.after_block(number, tokens, features)
+        return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
 
-    def _check_tokens(self, tokens: Tensor, passing: ForwardPass) -> None:
-        expected = passing.context.positions.shape
-        if tokens.shape[:2] != expected:
-            raise HostModelError(
-                f'expected {expected[1]} tokens in each of {expected[0]} clips, a whole grid or '
-                f'what pruning left of it, but the model has {tuple(tokens.shape[:2])}: masked or '
-                f'additional tokens have no place in it'
-            )
-
-    def end(self) -> None:
-        """After the host has run."""
+    def _end(self, host: nn.Module, args: Args, output: Any) -> None:
+        """Behind the host, also when it fails: forget the pass."""
         self._current.end()
 
 
-Args = tuple[Any, ...]
-
-
-class Hook:
-    """Something that a module calls; all hooks of a host share its pruning."""
-
-    def __init__(self, pruning: ViTPruning) -> None:
-        self.pruning = pruning
+def _check_tokens(tokens: Tensor, run: StageRun) -> None:
+    batch, length = run.shape
+    if tuple(tokens.shape[:2]) != (batch, length):
+        raise HostModelError(
+            f'expected {length} tokens in each of {batch} clips, a whole grid or what pruning left '
+            f'of it, but the model has {tuple(tokens.shape[:2])}: masked or additional tokens have '
+            f'no place in it'
+        )
 
 
 class Refuse:
@@ -192,73 +179,17 @@ class Refuse:
         )
 
 
-class Prepare(Hook):
-    """Before the host: forget a pass that was cut off."""
-
-    def __call__(self, host: nn.Module, args: Args) -> None:
-        """Forward pre-hook."""
-        self.pruning.prepare(host)
-
-
-class Begin(Hook):
-    """Before the embedding: the pixels say which clips these are and what grid they have."""
-
-    def __call__(self, embedding: nn.Module, args: Args, kwargs: dict[str, Any]) -> None:
-        """Forward pre-hook, with keyword arguments."""
-        self.pruning.begin(embedding, args, kwargs)
-
-
-class Join(Hook):
-    """Behind the embedding of frames: put those of a clip together."""
-
-    def __call__(self, module: nn.Module, args: Args, tokens: Tensor) -> Tensor:
-        """Forward hook."""
-        return self.pruning.anatomy.join(tokens)
-
-
-class Remember(Hook):
-    """Behind a norm or feed-forward: keep its output for the stage behind this block."""
-
-    def __call__(self, module: nn.Module, args: Args, features: Tensor) -> None:
-        """Forward hook."""
-        self.pruning.remember(features)
-
-
-class Prune(Hook):
-    """Behind the block of a stage: drop tokens."""
-
-    def __init__(self, pruning: ViTPruning, number: int) -> None:
-        super().__init__(pruning)
-        self.number = number
-
-    def __call__(self, block: nn.Module, args: Args, output: Any) -> Any:
-        """Forward hook."""
-        return self.pruning.prune(self.number, block, output)
-
-
-class End(Hook):
-    """Behind the host, also when it fails: forget the pass."""
-
-    def __call__(self, host: nn.Module, args: Args, output: Any) -> None:
-        """Forward hook that is always called."""
-        self.pruning.end()
-
-
 @dataclass
 class ForwardPass:
     """One forward pass.
 
     Attributes:
-        stages: number and stage after each 0-based block that has one.
-        context: of the next stage.
+        run: through the stages.
         features: what the running block compares tokens by or computes that from, (B, L, .).
-        kept: (B, L_i) int64 per stage run so far, indices into its input.
     """
 
-    stages: dict[int, tuple[int, PruningStage]]
-    context: StageContext
+    run: StageRun
     features: Tensor | None = None
-    kept: list[Tensor] = field(default_factory=list)
 
 
 class CurrentPass:
@@ -290,25 +221,3 @@ class CurrentPass:
 
 def _thread() -> int:
     return 0 if torch.compiler.is_compiling() else threading.get_ident()
-
-
-def first_context(grid: Size, clip: Tensor, *, draws: bool) -> StageContext:
-    """The context of the first stage.
-
-    Args:
-        grid: (T, H, W) of tokens.
-        clip: (B, 3, frames, H, W).
-        draws: whether clips must be told apart.
-    """
-    frames, rows, columns = grid
-    positions = torch.arange(rows * columns, device=clip.device).repeat(frames)
-    if draws:
-        clip_ids = clip_fingerprint(clip)
-    else:
-        clip_ids = torch.zeros(len(clip), dtype=torch.int64, device=clip.device)
-    return StageContext(
-        stage_index=0,
-        positions=positions.expand(len(clip), -1),
-        grid_size=(rows, columns),
-        clip_ids=clip_ids,
-    )

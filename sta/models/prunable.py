@@ -1,16 +1,26 @@
-"""What every backbone with STA shares: a schedule, a pruner, and a way to set both."""
+"""What a backbone offers to everything that works with one, so that nobody asks which it is.
+
+A new backbone derives from :class:`PrunableBackbone`, fills in what is abstract, and runs its
+stages with :class:`sta.pruning.stages.StageRun`.
+"""
 
 from __future__ import annotations
 
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
 
 from sta.errors import PrunerError, ScheduleError
 from sta.pruning import Pruner, PruningSchedule, Variant, build_pruner
 from sta.pruning.base import check_stages
 from sta.pruning.variants import NO_DEFAULTS, Defaults
 
+ClipShape = tuple[int, int, int, int]
+Size = tuple[int, int, int]
 # How the host's transformers draw their weights, in mmengine's words.
 INIT = (
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
@@ -18,29 +28,107 @@ INIT = (
 )
 
 
-class PrunableBackbone:
-    """Mix-in that holds the variant a backbone runs; the backbone says what fits by overriding.
+class BoundVariant(NamedTuple):
+    """A variant as one backbone runs it: schedule parsed, pruner built, both checked against it.
+
+    Attributes:
+        name: of the variant.
+        schedule: of this backbone.
+        pruner: that may be asked again and again.
+    """
+
+    name: str
+    schedule: PruningSchedule
+    pruner: Pruner
+
+
+class PrunableBackbone(ABC):
+    """The protocol of backbones, and what they share: a variant, and ways to set it.
 
     Attributes:
         schedule: the parsed PruningSchedule.
         pruner: the pruner in use.
+        in_channels: channels of the clips that it is built for.
+        num_frames: their frames.
+        img_size: their rows and columns.
+        pruner_defaults: by class name of a pruner, settings that are assumed where nothing is said.
+        stage_places: blocks that stages can stand behind, 0-based; None: behind any.
+        decay_layers: blocks as mmaction2's constructor of lower rates for lower layers counts them;
+            None where it does not know the model.
+        host_needs_autocast: whether mmaction2's own backbone runs in half precision under autocast
+            only.
     """
 
     schedule: PruningSchedule
     pruner: Pruner
-    # By class name of a pruner: settings that are assumed where nothing is said.
+    in_channels: int
+    num_frames: int
+    img_size: int
     pruner_defaults: Defaults = NO_DEFAULTS
+    stage_places: tuple[int, ...] | None = None
+    decay_layers: int | None = None
+    host_needs_autocast: bool = False
 
+    @property
+    def clip_shape(self) -> ClipShape:
+        """(3, frames, H, W) of the clips that it is built for."""
+        return self.in_channels, self.num_frames, self.img_size, self.img_size
+
+    @property
+    @abstractmethod
+    def cell(self) -> Size:
+        """Frames, rows and columns of pixels of a token of the first block."""
+
+    @abstractmethod
+    def token_grid(self, clip_shape: ClipShape) -> Size:
+        """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
+
+    @abstractmethod
+    def blocks_by_level(self) -> list[tuple[int, nn.Module]]:
+        """Every transformer block in order, with the number of patch mergings before it."""
+
+    @abstractmethod
+    def num_tokens(self, clip_shape: ClipShape) -> int:
+        """Tokens that reach the head when none is dropped, for a clip of (3, frames, H, W)."""
+
+    @abstractmethod
+    def tokens_after_stages(self, clip_shape: ClipShape) -> list[int]:
+        """Tokens per clip right after each pruning stage, for a clip of (3, frames, H, W)."""
+
+    @abstractmethod
     def parse_schedule(self, schedule: Any) -> PruningSchedule:
-        """Parse and check a schedule against this model; the backbone defines it."""
-        raise TypeError(f'{type(self).__name__} does not define parse_schedule')
+        """Parse a schedule and check it against this model.
 
-    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[Any]:
-        """Schedules from the least to the most dropped; the backbone defines it."""
-        raise TypeError(f'{type(self).__name__} does not define drop_ladder')
+        Raises:
+            ScheduleError: it does not fit.
+        """
 
+    @abstractmethod
+    def drop_ladder(self, clip_shape: ClipShape) -> list[Any]:
+        """Schedules from the least to the most dropped, for a clip of (3, frames, H, W)."""
+
+    @abstractmethod
+    def build_host(self) -> nn.Module:
+        """mmaction2's own backbone of the same settings, with any weights."""
+
+    @abstractmethod
     def check_pruner(self, pruner: Pruner) -> None:
-        """Raise ScheduleError when this backbone cannot work with a pruner; all will do."""
+        """Raise ScheduleError when this backbone cannot work with a pruner."""
+
+    def kept_at_input(self, x: Tensor) -> list[Tensor]:
+        """(L_i,) int64 places of the tokens that a pruner leaves of each clip before any block."""
+        raise TypeError(f'{type(self).__name__} drops nothing at the input')
+
+    def host(self) -> nn.Module:
+        """mmaction2's own backbone on the same weights, dtype and device, unpruned; a copy."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='torch.meshgrid')  # the host's own call
+            host = self.build_host()
+        host.load_state_dict(self.state_dict())
+        parameter = next(self.parameters())
+        host.to(parameter.device, parameter.dtype)
+        host.train(self.training)  # SwinTransformer3D.train returns nothing
+        return host
 
     def set_schedule(self, schedule: Any) -> None:
         """Choose where and how many tokens are dropped.
@@ -52,7 +140,7 @@ class PrunableBackbone:
         Raises:
             ScheduleError: the model cannot hold it; the old one stays.
         """
-        self._set(self.parse_schedule(schedule), self.pruner)
+        self._set(self._checked('', self.parse_schedule(schedule), self.pruner))
 
     def set_pruner(self, pruner: Any) -> None:
         """Choose how tokens are dropped.
@@ -70,15 +158,25 @@ class PrunableBackbone:
                 f'{type(pruner).__name__} drops whatever the schedule: it is no setting of a '
                 f'backbone, only of test_cfg.pruners and --pruners'
             )
-        self._set(self.schedule, pruner)
+        self._set(self._checked('', self.schedule, pruner))
 
-    def set_variant(self, variant: Variant) -> None:
-        """Choose schedule and pruner together; a variant without a pruner keeps the present one."""
+    def bind(self, variant: Variant | BoundVariant) -> BoundVariant:
+        """Parse and build a variant once, to be run often; one without a pruner keeps the present.
+
+        Raises:
+            PrunerError, ScheduleError: it does not suit this model.
+        """
+        if isinstance(variant, BoundVariant):
+            return variant
         pruner = self.pruner if variant.pruner is None else self._as_pruner(variant.pruner)
-        self._set(self.parse_schedule(variant.schedule), pruner)
+        return self._checked(variant.name, self.parse_schedule(variant.schedule), pruner)
+
+    def set_variant(self, variant: Variant | BoundVariant) -> None:
+        """Choose schedule and pruner together; a variant without a pruner keeps the present one."""
+        self._set(self.bind(variant))
 
     @contextmanager
-    def using(self, variant: Variant) -> Iterator[None]:
+    def using(self, variant: Variant | BoundVariant) -> Iterator[None]:
         """Run a variant inside a with block and restore the present one after it."""
         before = self.schedule, self.pruner
         self.set_variant(variant)
@@ -96,8 +194,11 @@ class PrunableBackbone:
             )
         return pruner
 
-    def _set(self, schedule: PruningSchedule, pruner: Pruner) -> None:
+    def _checked(self, name: str, schedule: PruningSchedule, pruner: Pruner) -> BoundVariant:
         if schedule.active or pruner.at_input:
             self.check_pruner(pruner)
         check_stages(pruner, schedule.stages)
-        self.schedule, self.pruner = schedule, pruner
+        return BoundVariant(name, schedule, pruner)
+
+    def _set(self, bound: BoundVariant) -> None:
+        self.schedule, self.pruner = bound.schedule, bound.pruner

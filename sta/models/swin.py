@@ -21,17 +21,16 @@ from torch import Tensor, nn
 from sta.errors import ScheduleError
 from sta.pruning import (
     PruningSchedule,
-    StageContext,
-    clip_fingerprint,
     fit_to_grids,
     grid_ladder,
     nearest_kept,
     parse_grid_schedule,
     select_tokens,
 )
+from sta.pruning.stages import StageRun
 
-from .prunable import INIT, PrunableBackbone
-from .swin_attention import Size, SwinBlock, WindowGather, gather_of, make_windows
+from .prunable import INIT, ClipShape, PrunableBackbone, Size
+from .swin_attention import SwinBlock, WindowGather, gather_of, make_windows
 
 
 @MODELS.register_module()
@@ -83,6 +82,8 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
     # r1 = 320 drops more than half of a 14 x 14 frame: there the released rule ('tome') would cut
     # the bottom of the picture.
     pruner_defaults = {'STAPruner': {'first_frame': 'tome_rounds'}}
+    # mmaction2's adds a mask that is float32 whatever its weights are.
+    host_needs_autocast = True
 
     def __init__(
         self,
@@ -187,9 +188,18 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         self.set_schedule(schedule)
 
     @property
-    def merged_blocks(self) -> tuple[int, ...]:
+    def stage_places(self) -> tuple[int, ...]:
         """0-based index of the last block of every Swin stage that is merged."""
         return tuple(end - 1 for end in accumulate(self.depths[:-1]))
+
+    @property
+    def cell(self) -> Size:
+        """Frames, rows and columns of a tubelet."""
+        return self.patch_size
+
+    def blocks_by_level(self) -> list[tuple[int, nn.Module]]:
+        """Every block, with the number of its Swin stage from 0."""
+        return [(level, block) for level, layer in enumerate(self.layers) for block in layer.blocks]
 
     def parse_schedule(self, schedule: Any) -> PruningSchedule:
         """Parse a schedule and check what does not depend on the clip.
@@ -197,7 +207,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         Raises:
             ScheduleError: it does not fit this model.
         """
-        parsed = parse_grid_schedule(schedule, merged_blocks=self.merged_blocks)
+        parsed = parse_grid_schedule(schedule, merged_blocks=self.stage_places)
         if parsed.active and (
             self.out_indices != (self.num_layers - 1,) or self.out_after_downsample
         ):
@@ -224,16 +234,16 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
                 f'drops per chunk, such as STAPruner'
             )
 
-    def token_grid(self, clip_shape: tuple[int, int, int, int]) -> Size:
+    def token_grid(self, clip_shape: ClipShape) -> Size:
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
         return tuple(ceil(n / p) for n, p in zip(clip_shape[1:], self.patch_size, strict=True))
 
-    def num_tokens(self, clip_shape: tuple[int, int, int, int]) -> int:
+    def num_tokens(self, clip_shape: ClipShape) -> int:
         """Tokens that reach the head when none is dropped: those of the last Swin stage."""
         size = self.token_grid(clip_shape)
         return prod([size, *self._merged_grids(size).values()][-1])
 
-    def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+    def tokens_after_stages(self, clip_shape: ClipShape) -> list[int]:
         """Tokens per clip right after each pruning stage; the next merging fills its grid again."""
         grids = self._merged_grids(self.token_grid(clip_shape))
         left = []
@@ -242,10 +252,14 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
             left.append(frames * (rows * columns - stage.num_drop))
         return left
 
-    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[int] | list[list[int]]:
+    def drop_ladder(self, clip_shape: ClipShape) -> list[int] | list[list[int]]:
         """The paper's r1 = 8, 16, ... where it fits, else drops in the same proportion."""
         grids = self._merged_grids(self.token_grid(clip_shape))
         return grid_ladder([rows * columns for _, rows, columns in grids.values()])
+
+    def build_host(self) -> nn.Module:
+        """mmaction2's SwinTransformer3D of the same settings."""
+        return SwinTransformer3D(**swin_settings(self))
 
     def forward(
         self, x: Tensor, return_kept: bool = False
@@ -266,42 +280,26 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         size = tuple(embedded.shape[2:])
         grid = Grid(rearrange(embedded, 'b c t h w -> b (t h w) c').contiguous(), size)
         schedule = fit_to_grids(self.schedule, self._merged_grids(size))
-        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
         exact = not (schedule.active if self.fused_attention is None else self.fused_attention)
-        clip_ids = None
-        if schedule.active:
-            ids = clip_fingerprint if self.pruner.draws else _no_ids
-            clip_ids = ids(x)
-        outs, kept_per_stage = [], []
+        run = StageRun(schedule, self.pruner, x, size)
+        outs = []
         for i, layer in enumerate(self.layers):
-            index, stage = (0, None)
-            if layer.downsample is not None:
-                index, stage = stages.get(self.merged_blocks[i], (0, None))
-            prunes = stage is not None and stage.num_drop > 0
-            grid, features = layer(
-                grid, exact=exact, similarity=self.pruner.similarity if prunes else None
-            )
+            block = sum(self.depths[: i + 1]) - 1
+            grid, features = layer(grid, exact=exact, similarity=run.similarity_after(block))
             before = grid
             if layer.downsample is not None:
                 grid = merge(grid, layer.downsample)
+                run.refilled(grid.size)
             if i in self.out_indices:
                 out = grid if self.out_after_downsample else before
                 outs.append(feature_map(out, getattr(self, f'norm{i}')))
-            if prunes:
-                features = None if features is None else mean_of_merged(before, features)
-                context = StageContext(
-                    stage_index=index,
-                    positions=positions_in_frame(grid),
-                    grid_size=grid.size[1:],
-                    clip_ids=clip_ids,
-                )
-                pruned = self.pruner(grid.tokens, features, stage, context)
-                sources = nearest_kept(pruned.kept, grid.size)
-                grid = Grid(pruned.tokens, grid.size, pruned.kept, sources)
-            if stage is not None:
-                kept_per_stage.append(all_positions(grid) if grid.kept is None else grid.kept)
+            features = None if features is None else mean_of_merged(before, features)
+            tokens = run.after_block(block, grid.tokens, features)
+            if run.drops_after(block):
+                kept = run.kept[-1]
+                grid = Grid(tokens, grid.size, kept, nearest_kept(kept, grid.size))
         feature = outs[0] if len(outs) == 1 else tuple(outs)
-        return (feature, kept_per_stage) if return_kept else feature
+        return (feature, run.kept) if return_kept else feature
 
     def init_weights(self) -> None:
         """Draw weights, or read them from ``pretrained``.
@@ -345,10 +343,32 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
     def _merged_grids(self, size: Size) -> dict[int, Size]:
         """The grid behind each block that a merging follows."""
         grids = {}
-        for block in self.merged_blocks:
+        for block in self.stage_places:
             size = (size[0], ceil(size[1] / 2), ceil(size[2] / 2))
             grids[block] = size
         return grids
+
+
+def swin_settings(swin: nn.Module) -> dict[str, Any]:
+    """The arguments that a VideoSwin was built with, ours or mmaction2's, as both take them.
+
+    Without those that make no weights: dropout, activations, epsilons, scales of attention.
+    """
+    first = swin.layers[0].blocks[0]
+    return dict(
+        arch=dict(
+            embed_dims=swin.embed_dims, depths=list(swin.depths), num_heads=list(swin.num_heads)
+        ),
+        pretrained2d=False,
+        patch_size=swin.patch_size,
+        in_channels=swin.patch_embed.proj.in_channels,
+        window_size=swin.window_size,
+        mlp_ratio=first.mlp.fc1.out_features / swin.embed_dims,
+        qkv_bias=first.attn.qkv.bias is not None,
+        patch_norm=swin.patch_embed.norm is not None,
+        out_indices=swin.out_indices,
+        out_after_downsample=swin.out_after_downsample,
+    )
 
 
 def arch_settings(arch: str | dict[str, Any]) -> dict[str, Any]:
@@ -384,10 +404,6 @@ def _triple(value: int | Sequence[int], name: str) -> Size:
     if len(triple) != 3 or not all(isinstance(n, int) and n > 0 for n in triple):
         raise ValueError(f'{name} must be three whole numbers of at least 1, got {value!r}')
     return triple
-
-
-def _no_ids(clip: Tensor) -> Tensor:
-    return torch.zeros(clip.shape[0], dtype=torch.int64, device=clip.device)
 
 
 class SwinStage(nn.Module):
@@ -485,19 +501,6 @@ def feature_map(grid: Grid, norm: nn.Module) -> Tensor:
         return rearrange(tokens, 'b (t k) c -> b c t k 1', t=grid.size[0]).contiguous()
     _, rows, columns = grid.size
     return rearrange(tokens, 'b (t h w) c -> b c t h w', h=rows, w=columns).contiguous()
-
-
-def positions_in_frame(grid: Grid) -> Tensor:
-    """(B, T*H*W) row * W + column of every token of a full grid."""
-    frames, rows, columns = grid.size
-    place = torch.arange(rows * columns, device=grid.tokens.device)
-    return place.repeat(frames).expand(grid.tokens.shape[0], -1)
-
-
-def all_positions(grid: Grid) -> Tensor:
-    """(B, L) int64 place of every token."""
-    batch, length = grid.tokens.shape[:2]
-    return torch.arange(length, device=grid.tokens.device).repeat(batch, 1)
 
 
 _REMADE = re.compile(r'relative_position_index|attn_mask|^head\.')

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.checkpoint import checkpoint
 
+from .prunable import Size
+
 
 class WindowAttention(nn.Module):
     """Self-attention inside windows with a relative position bias.
@@ -260,7 +262,6 @@ def _recomputed(function: Any, x: Tensor) -> Any:
     return checkpoint(function, x, use_reentrant=False)
 
 
-Size = tuple[int, int, int]
 # What the host adds to attention between tokens that the cyclic shift made neighbours.
 MASKED = -100.0
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from mmaction.models import VisionTransformer
 from mmaction.registry import MODELS
 from mmcv.cnn import build_norm_layer
 from mmcv.cnn.bricks import DropPath
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from sta.errors import ScheduleError
-from sta.pruning import PruningSchedule, StageContext, clip_fingerprint
+from sta.pruning import PruningSchedule
+from sta.pruning.stages import StageRun
 
-from .prunable import INIT, PrunableBackbone
+from .prunable import INIT, ClipShape, PrunableBackbone, Size
 
 
 @MODELS.register_module()
@@ -152,10 +154,8 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         self.set_pruner(pruner or dict(type='STAPruner'))
         self.set_schedule(schedule)
 
-    def parse_schedule(
-        self, schedule: Any, grid: tuple[int, int, int] | None = None
-    ) -> PruningSchedule:
-        """Parse a schedule and check it against this model's token grid.
+    def parse_schedule(self, schedule: Any, grid: Size | None = None) -> PruningSchedule:
+        """Parse a schedule and check it against this model's token grid, or another one.
 
         Raises:
             ScheduleError: it does not fit.
@@ -183,20 +183,34 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
                 'use_mean_pooling=True and return_feat_map=False'
             )
 
-    def token_grid(self, clip_shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
+    @property
+    def cell(self) -> Size:
+        """Frames, rows and columns of a tubelet."""
+        return self.tubelet_size, self.patch_size, self.patch_size
+
+    @property
+    def decay_layers(self) -> int:
+        """The blocks."""
+        return self.depth
+
+    def blocks_by_level(self) -> list[tuple[int, nn.Module]]:
+        """Every block; nothing is merged before any."""
+        return [(0, block) for block in self.blocks]
+
+    def token_grid(self, clip_shape: ClipShape) -> Size:
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
         _, frames, height, width = clip_shape
         return frames // self.tubelet_size, height // self.patch_size, width // self.patch_size
 
-    def num_tokens(self, clip_shape: tuple[int, int, int, int]) -> int:
+    def num_tokens(self, clip_shape: ClipShape) -> int:
         """Tokens that reach the head when none is dropped, for a clip of (3, frames, H, W)."""
         return prod(self.token_grid(clip_shape))
 
-    def tokens_after_stages(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+    def tokens_after_stages(self, clip_shape: ClipShape) -> list[int]:
         """Tokens per clip left after each pruning stage, for a clip of (3, frames, H, W)."""
         return self.schedule.tokens_after_stages(self.num_tokens(clip_shape))
 
-    def drop_ladder(self, clip_shape: tuple[int, int, int, int]) -> list[int]:
+    def drop_ladder(self, clip_shape: ClipShape) -> list[int]:
         """The paper's r = 1, 2, ... as far as it goes, for a clip of (3, frames, H, W)."""
         grid, ladder = self.token_grid(clip_shape), []
         for num_drop in range(1, grid[1] * grid[2]):
@@ -206,6 +220,27 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
                 break
             ladder.append(num_drop)
         return ladder
+
+    def build_host(self) -> nn.Module:
+        """mmaction2's VisionTransformer of the same settings."""
+        first = self.blocks[0]
+        return VisionTransformer(
+            img_size=self.img_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            embed_dims=self.embed_dims,
+            depth=self.depth,
+            num_heads=first.attn.num_heads,
+            mlp_ratio=first.mlp.layers[1].in_features / self.embed_dims,
+            qkv_bias=first.attn.q_bias is not None,
+            qk_scale=first.attn.scale,
+            init_values=0.0 if first.gamma_1 is None else 1.0,
+            use_learnable_pos_emb=isinstance(self.pos_embed, nn.Parameter),
+            num_frames=self.num_frames,
+            tubelet_size=self.tubelet_size,
+            use_mean_pooling=self.fc_norm is not None,
+            return_feat_map=self.return_feat_map,
+        )
 
     def forward(self, x: Tensor, return_kept: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Extract features.
@@ -239,7 +274,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         return self.pruner.kept_at_input(x[..., :height, :width], grid)
 
     def _run_clip_by_clip(
-        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
+        self, tokens: Tensor, grid: Size, clip: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """As many tokens as each clip keeps: the pooled (B, C) and what was kept, one stage."""
         kept = self.kept_at_input(clip)
@@ -249,7 +284,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
             features.append(self._pool(self.norm(left), None, grid))
         return torch.cat(features), [pad_sequence(kept, batch_first=True, padding_value=-1)]
 
-    def _embed(self, clip: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+    def _embed(self, clip: Tensor) -> tuple[Tensor, Size]:
         """(B, 3, frames, H, W) to (B, T*H'*W', C) with positions added."""
         if clip.dim() != 5 or clip.shape[2] != self.num_frames:
             raise ValueError(
@@ -265,48 +300,18 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         return self.pos_drop(tokens.flatten(1, 3) + table), grid
 
     def _run_blocks(
-        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
+        self, tokens: Tensor, grid: Size, clip: Tensor
     ) -> tuple[Tensor, Tensor | None, list[Tensor]]:
         """Blocks and pruning stages; tokens (B, L, C) to (B, L', C), their sizes, kept indices."""
-        schedule = self.schedule
         if grid != self.grid:
-            schedule = self.parse_schedule(schedule, grid)
-        stages = {stage.after_block: (i, stage) for i, stage in enumerate(schedule.stages)}
-        context = self._first_context(tokens, grid, clip) if schedule.active else None
-        kept_per_stage = []
-        for i, block in enumerate(self.blocks):
-            index, stage = stages.get(i, (0, None))
-            if stage is None or not stage.num_drop:
-                tokens, _ = block(tokens)
-                if stage is not None:
-                    kept_per_stage.append(_everything(tokens))
-                continue
-            tokens, features = block(tokens, self.pruner.similarity)
-            pruned = self.pruner(tokens, features, stage, context._replace(stage_index=index))
-            tokens = pruned.tokens
-            context = context._replace(
-                positions=context.positions.gather(1, pruned.kept), sizes=pruned.sizes
-            )
-            kept_per_stage.append(pruned.kept)
-        return tokens, None if context is None else context.sizes, kept_per_stage
+            self.parse_schedule(self.schedule, grid)  # refuses one that does not fit this clip
+        run = StageRun(self.schedule, self.pruner, clip, grid)
+        for number, block in enumerate(self.blocks):
+            tokens, features = block(tokens, run.similarity_after(number))
+            tokens = run.after_block(number, tokens, features)
+        return tokens, run.sizes, run.kept
 
-    def _first_context(
-        self, tokens: Tensor, grid: tuple[int, int, int], clip: Tensor
-    ) -> StageContext:
-        frames, rows, columns = grid
-        positions = torch.arange(rows * columns, device=tokens.device)
-        if self.pruner.draws:
-            clip_ids = clip_fingerprint(clip)
-        else:
-            clip_ids = torch.zeros(clip.shape[0], dtype=torch.int64, device=clip.device)
-        return StageContext(
-            stage_index=0,
-            positions=positions.repeat(frames).expand(clip.shape[0], -1),
-            grid_size=(rows, columns),
-            clip_ids=clip_ids,
-        )
-
-    def _pool(self, tokens: Tensor, sizes: Tensor | None, grid: tuple[int, int, int]) -> Tensor:
+    def _pool(self, tokens: Tensor, sizes: Tensor | None, grid: Size) -> Tensor:
         if self.return_feat_map:
             return tokens.unflatten(1, grid).permute(0, 4, 1, 2, 3)
         if self.fc_norm is None:
@@ -316,10 +321,6 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         # Merged tokens count as often as the tokens they were made of.
         weights = (sizes / sizes.sum(1, keepdim=True)).unsqueeze(-1)
         return self.fc_norm((tokens * weights).sum(1).to(tokens.dtype))
-
-
-def _everything(tokens: Tensor) -> Tensor:
-    return torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
 
 
 class Attention(nn.Module):

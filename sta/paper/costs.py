@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sta.analysis import count_costs
-from sta.engine.session import build_model_of_shapes, clip_shape
+from sta.engine.session import build_model_of_shapes
 from sta.evaluation import Cost
 from sta.pruning import PruningSchedule
 
@@ -32,7 +32,7 @@ def add_costs(findings: Findings, experiments: Iterable[Experiment], inputs: Inp
         for experiment in own:
             variant = variant_of(experiment)
             if variant.name not in counted:
-                [cost] = count_costs(model, [variant], clip_shape(model.backbone))
+                [cost] = count_costs(model, [variant], model.backbone.clip_shape)
                 words = stages_in_words(model.backbone.parse_schedule(variant.schedule))
                 counted[variant.name] = cost, words
             findings.costs[experiment], findings.stages[experiment] = counted[variant.name]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sta.analysis.speed import time_interleaved
-from sta.engine.session import build_model, clip_shape, say
+from sta.engine.session import build_model, say
 from sta.engine.variant_loop import describe_hardware
 
 from .experiment import SPEED, Experiment, Table, variant_of
@@ -49,7 +49,7 @@ def measure(model: nn.Module, experiments: Sequence[Experiment]) -> dict[Experim
     device = 'cuda' if is_cuda else 'cpu'
     batch = GPU_BATCH if is_cuda else CPU_BATCH
     backbone: Any = model.backbone.to(device)
-    clips = torch.randn(batch, *clip_shape(backbone), device=device)
+    clips = torch.randn(batch, *backbone.clip_shape, device=device)
 
     def forward(experiment: Experiment) -> Any:
         with (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sta.errors import ScheduleError
-from sta.models import STASwinTransformer3D
+from sta.models.prunable import PrunableBackbone
 
 Stages = list[dict[str, Any]]
 Gflops = Callable[[Stages], float]
@@ -34,21 +34,20 @@ class SearchSpace(Protocol):
         """A schedule as configs hold it; the larger the scale, from 0 to 1, the more it drops."""
 
 
-def space_of(backbone: Any, num_stages: int = 3) -> SearchSpace:
+def space_of(backbone: PrunableBackbone, num_stages: int = 3) -> SearchSpace:
     """The search space of a backbone of ours.
 
     Args:
-        backbone: STAVisionTransformer or STASwinTransformer3D.
+        backbone: a ViT, whose stages stand anywhere, or one with places for them.
         num_stages: pruning stages of a ViT; a VideoSwin has as many as it is merged.
 
     Raises:
         ScheduleError: the model has no place for so many stages.
     """
-    clip = (3, backbone.num_frames, backbone.img_size, backbone.img_size)
-    frames, rows, columns = backbone.token_grid(clip)
-    if isinstance(backbone, STASwinTransformer3D):
-        return SwinSpace(backbone.merged_blocks, rows, columns)
-    return ViTSpace(backbone.depth, frames, rows * columns, num_stages)
+    frames, rows, columns = backbone.token_grid(backbone.clip_shape)
+    if backbone.stage_places is not None:
+        return SwinSpace(backbone.stage_places, rows, columns)
+    return ViTSpace(len(backbone.blocks_by_level()), frames, rows * columns, num_stages)
 
 
 class ViTSpace:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sta.analysis.speed import PARTS, time_by_part
-from sta.models.host import host_backbone
 from tests.models.small_swin import DROPS, small_swin
 from tests.models.small_vit import clips, small_vit
 
@@ -31,7 +30,7 @@ def test_a_pruned_videoswin_spends_time_on_everything() -> None:
     ids=['vit', 'swin'],
 )
 def test_without_pruning_no_time_goes_there(model, clip) -> None:
-    for contestant in (model, host_backbone(model)):
+    for contestant in (model, model.host()):
         spent = parts_of(contestant, clip)
         assert spent['pruning'] == 0
         assert min(spent[part] for part in ('linear layers', 'attention', 'norms and GELU')) > 0

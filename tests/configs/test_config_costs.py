@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from sta.analysis import count_costs
-from sta.engine.session import clip_shape
 from sta.pruning import Variant
 from tests.analysis.closed_form import MEASURED, ViT
 from tests.configs.shipped import SIZES, VIT_CONFIGS, config_of, model_of, variants_of
@@ -33,7 +32,7 @@ def test_the_cost_of_every_schedule(name) -> None:
     vit = closed_form(config.model.backbone, config.model.cls_head.num_classes)
     variants = variants_of(config)
     variants = variants if model.backbone.depth <= 12 else [variants[0], variants[-1]]
-    costs = count_costs(model, variants, clip_shape(model.backbone))
+    costs = count_costs(model, variants, model.backbone.clip_shape)
     for variant, cost in zip(variants, costs):
         stages = vit.stages(variant.schedule) if variant.schedule else []
         expected = vit.total(stages) + sum(vit.sta(stages))
@@ -54,7 +53,7 @@ def size_of(name: str) -> str:
 def test_the_cost_of_sta_64_is_the_papers() -> None:
     """From the config to the number, for the command the README shows."""
     model = model_of('sta_vit_k400')
-    (cost,) = count_costs(model, [Variant('sta-64', None, 64)], clip_shape(model.backbone))
+    (cost,) = count_costs(model, [Variant('sta-64', None, 64)], model.backbone.clip_shape)
     assert cost.gflops_per_view == pytest.approx(96.53, abs=0.01)
     assert cost.tokens_after_stages == (1056, 800, 672)
     assert cost.num_parameters / 1e6 == pytest.approx(86.53, abs=0.01)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from sta.analysis import count_costs
-from sta.engine.session import clip_shape
 from sta.pruning import Variant
 from tests.configs.shipped import SWIN_CONFIGS, config_of, model_of, variants_of
 
@@ -60,7 +59,7 @@ def pruning(frames: int, tokens: int, drop: int) -> int:
 def test_the_papers_table_3(name) -> None:
     model = model_of(name)
     variants = [Variant(str(r1), dict(type='STAPruner'), r1) for r1 in R1]
-    costs = count_costs(model, variants, clip_shape(model.backbone))
+    costs = count_costs(model, variants, model.backbone.clip_shape)
     config = config_of(name).model
     for r1, cost, published in zip(R1, costs, TABLE3[name], strict=True):
         assert cost.gflops_per_view == pytest.approx(published, abs=0.5)
@@ -72,10 +71,10 @@ def test_the_papers_table_3(name) -> None:
 
 def test_fused_attention_costs_the_same() -> None:
     model = model_of('sta_swin_t_k400')
-    (plain,) = count_costs(model, [Variant('none')], clip_shape(model.backbone))
+    (plain,) = count_costs(model, [Variant('none')], model.backbone.clip_shape)
     model.backbone.fused_attention = True
     try:
-        (fused,) = count_costs(model, [Variant('none')], clip_shape(model.backbone))
+        (fused,) = count_costs(model, [Variant('none')], model.backbone.clip_shape)
     finally:
         model.backbone.fused_attention = None
     assert fused.gflops_per_view == pytest.approx(plain.gflops_per_view, rel=1e-6)
@@ -87,7 +86,7 @@ def test_tokens_of_every_variant(name) -> None:
     frames, side = (16, 7) if config.model.backbone.get('num_frames') == 32 else (8, 3)
     for variant in variants_of(config):
         with model.backbone.using(variant):
-            shape = clip_shape(model.backbone)
+            shape = model.backbone.clip_shape
             assert model.backbone.num_tokens(shape) == frames * side**2
             left = model.backbone.tokens_after_stages(shape)
             assert sorted(left, reverse=True) == left

@@ -14,7 +14,6 @@ from sta.engine.config import load_config
 from sta.engine.session import (
     build_model,
     build_test_runner,
-    clip_shape,
     say_what_takes_long,
     views_per_video,
 )
@@ -56,7 +55,7 @@ def test_views_of_the_shipped_configs(name: str, views: int) -> None:
 
 
 def test_the_shape_of_a_view_is_what_the_backbone_was_built_for() -> None:
-    assert clip_shape(small_vit(num_frames=8, img_size=24, in_channels=1)) == (1, 8, 24, 24)
+    assert small_vit(num_frames=8, img_size=24, in_channels=1).clip_shape == (1, 8, 24, 24)
 
 
 def test_a_model_has_the_settings_of_its_config(tiny: Tiny) -> None:

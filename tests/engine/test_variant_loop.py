@@ -21,6 +21,7 @@ from sta.engine.session import build_test_runner
 from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather
 from sta.errors import MemoryShortError
 from sta.evaluation import EvaluationResult, Stored, StoredVideo
+from sta.models import prunable
 from tests.tools.tiny import Tiny
 
 
@@ -54,6 +55,31 @@ def test_the_model_is_left_as_it_was(config: Config, tiny: Tiny) -> None:
     assert runner.model.backbone.schedule is schedule
     assert runner.model.backbone.pruner is pruner
     assert all(torch.equal(value, before[n]) for n, value in runner.model.state_dict().items())
+
+
+def test_variants_are_parsed_and_built_once_however_many_batches_there_are(
+    config: Config, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.test_dataloader.dataset.max_videos = None
+    config.test_dataloader.batch_size = 1
+    runner = build_test_runner(config, str(tiny.checkpoint))
+    backbone, built, parsed = runner.model.backbone, [], []
+    build, parse = prunable.build_pruner, backbone.parse_schedule
+    monkeypatch.setattr(
+        prunable, 'build_pruner', lambda *settings: (built.append(settings[0]), build(*settings))[1]
+    )
+    monkeypatch.setattr(
+        backbone, 'parse_schedule', lambda schedule: (parsed.append(schedule), parse(schedule))[1]
+    )
+    scored = []
+    monkeypatch.setattr(
+        Scorer, 'score', lambda *given, run=Scorer.score: (scored.append(given), run(*given))[1]
+    )
+    runner.test()
+    variants = runner.test_loop.variants
+    assert len(scored) == len(tiny.names)
+    assert built == [variant.pruner for variant in variants if variant.pruner is not None]
+    assert parsed == [*(variant.schedule for variant in variants), None]  # None: the whole cost
 
 
 def test_a_second_run_finds_the_same(config: Config, tiny: Tiny) -> None:

@@ -7,7 +7,6 @@ import torch
 
 from sta.errors import ScheduleError
 from sta.models import STASwinTransformer3D
-from sta.models.host import host_backbone
 from sta.pruning import Variant
 from tests.models.small_swin import DROPS, PRUNERS, SMALL, small_swin
 from tests.models.small_vit import clips
@@ -158,7 +157,7 @@ def test_a_forward_pass_leaves_nothing_behind() -> None:
 
 def test_the_host_backbone_has_the_same_weights() -> None:
     model = small_swin()
-    host = host_backbone(model)
+    host = model.host()
     with torch.no_grad():
         assert torch.equal(host(CLIP), model(CLIP))
     assert not host.training and all(

@@ -121,4 +121,4 @@ def test_a_videoswin_is_searched_at_its_mergings() -> None:
     with torch.device('meta'):
         backbone = STASwinTransformer3D('tiny')
     space = space_of(backbone, 3)
-    assert isinstance(space, SwinSpace) and space.merged_blocks == backbone.merged_blocks
+    assert isinstance(space, SwinSpace) and space.merged_blocks == backbone.stage_places

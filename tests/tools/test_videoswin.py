@@ -86,6 +86,16 @@ def test_a_schedule_that_does_not_fit(
         refused(tool, swin[0], '--schedules', schedule, said=said)
 
 
+def test_a_search_with_another_first_frame_is_another_search(
+    swin, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    """VideoSwin's default is tome_rounds: the ViT's, tome, is not plain sta there."""
+    search = ('--budget', '0.9', '--trials', '1', '--search-videos', '1', '--out', tmp_path)
+    assert run_tool('search_schedule', *swin, *search) == 0
+    other = (*swin, *search, '--pruner', 'sta:first_frame=tome')
+    refused('search_schedule', *other, said=('--pruner sta, not sta[first_frame=tome]',))
+
+
 def test_speeds_and_where_the_time_goes(
     swin, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -42,7 +42,7 @@ def case(request):
 
 def kept_places(model, kept: list[list[int]]) -> list[set[int]]:
     """ViT's indices count from the tokens before the stage, VideoSwin's from its grid."""
-    if hasattr(model.backbone, 'merged_blocks'):
+    if model.backbone.stage_places:
         return [set(stage) for stage in kept]
     places, left = [], None
     for stage in kept:
@@ -84,7 +84,7 @@ def test_scores_say_why_tokens_were_kept(case) -> None:
             np.testing.assert_allclose(
                 ranked[here], (product / product[here].mean())[here], rtol=1e-4, atol=1e-6
             )
-        before = None if hasattr(model.backbone, 'merged_blocks') else maps.kept
+        before = None if model.backbone.stage_places else maps.kept
 
 
 def test_importance_is_that_of_the_tokens_in_the_stage(case) -> None:
