@@ -65,23 +65,21 @@ with hosts_needed():
     from sta.analysis.speed import time_by_part
     from sta.atomic import check_target
     from sta.engine.benchmarking import (
+        WITH_CUDA_GRAPHS,
+        compiled,
         compiling,
+        host_of,
         pruning_shares,
         time_end_to_end,
         time_forwards,
-    )
-    from sta.engine.clips import listed_videos, read_views
-    from sta.engine.command_line import run_command
-    from sta.engine.config import load_config
-    from sta.engine.contestants import (
-        WITH_CUDA_GRAPHS,
-        compiled,
-        host_of,
         twins_of,
         with_backward,
     )
+    from sta.engine.cli import run_command
+    from sta.engine.clips import listed_videos, stacked_views
+    from sta.engine.config import load_config
+    from sta.engine.loop import PRECISIONS, describe_hardware
     from sta.engine.session import build_model, explained, variants_of
-    from sta.engine.variant_loop import PRECISIONS, describe_hardware
     from sta.environment import commit_of, cpu_name, describe_machine, describe_state
     from sta.errors import ConfigError
     from sta.report import (
@@ -125,7 +123,7 @@ def benchmark(arguments: argparse.Namespace, command: str) -> None:
         files = listed_videos(config, arguments.clips, arguments.max_videos)
     clips = torch.randn(max(arguments.batch_sizes), *shape)
     if arguments.clips:
-        clips = read_views(config, model, files, len(clips))
+        clips = stacked_views(config, model, files, len(clips))
         shape = tuple(clips.shape[1:])
     with explained(f'clips of {shape} do not suit the model'):
         costs = count_costs(model, variants, shape)

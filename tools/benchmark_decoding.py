@@ -36,9 +36,9 @@ with hosts_needed():
 
     from sta.datasets.decoding import DECODERS
     from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
+    from sta.engine.clips import find_videos
     from sta.engine.config import load_config
-    from sta.engine.prediction import find_videos
     from sta.engine.session import explained
     from sta.errors import DataError
     from sta.report import print_table

@@ -38,9 +38,9 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.analysis.speed import Usage, measure
     from sta.datasets.annotations import list_text, read_annotations, sample
-    from sta.engine.command_line import run_command
+    from sta.engine.benchmarking import run_host_loop
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
-    from sta.engine.host_loop import run_host_loop
     from sta.engine.session import build_model_of_shapes, check_variants, variants_of
     from sta.errors import ConfigError
     from sta.report import print_table

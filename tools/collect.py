@@ -31,7 +31,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from rich.console import Console
 
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.errors import ConfigError
     from sta.report import print_table
     from sta.report.columns import GFLOP_NOTE

@@ -49,7 +49,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.errors import DataError
     from sta.evaluation import compare_classes
     from sta.report import print_table

@@ -29,7 +29,7 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.atomic import check_target, write_text
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.report import print_table
     from sta.report.results_folder import read_run
     from sta.report.versus import Versus, compare_families, versus_table

@@ -46,7 +46,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.atomic import check_target
     from sta.checkpoints import convert_checkpoint
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model
     from sta.errors import CheckpointError

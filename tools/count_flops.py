@@ -51,7 +51,7 @@ with hosts_needed():
 
     from sta.analysis import count_costs
     from sta.engine.budgets import meet_budgets
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import (
         build_model_of_shapes,

@@ -54,7 +54,7 @@ with hosts_needed():
 
     from sta.checkpoints import load_checkpoint
     from sta.datasets.class_names import read_class_names
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model, variants_of
     from sta.errors import ConfigError

@@ -66,11 +66,10 @@ with hosts_needed():
 
     from sta.atomic import check_folder
     from sta.datasets.class_names import read_class_names
-    from sta.engine.budgets import meet_budgets
-    from sta.engine.calibration import changes_of_clips
-    from sta.engine.command_line import run_command
+    from sta.engine.budgets import changes_of_clips, meet_budgets
+    from sta.engine.cli import run_command
+    from sta.engine.clips import Observations, observe_videos
     from sta.engine.config import load_config
-    from sta.engine.observation import Observations, observe_videos
     from sta.engine.scoring import Scorer
     from sta.engine.session import build_test_runner
     from sta.errors import ConfigError

@@ -53,9 +53,9 @@ with hosts_needed():
     from sta.datasets.annotations import legible
     from sta.datasets.class_names import read_class_names
     from sta.datasets.video_list import BrokenVideo
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
+    from sta.engine.clips import files_dataset, find_videos, predict
     from sta.engine.config import load_config
-    from sta.engine.prediction import files_dataset, find_videos, predict
     from sta.engine.session import build_model, check_variants, say_what_takes_long, variants_of
     from sta.errors import ConfigError, DataError
     from sta.report import print_table

@@ -103,7 +103,7 @@ with hosts_needed():
     from sta.datasets.preparation.splitting import given_split, made_split
     from sta.datasets.preparation.summary import describe
     from sta.datasets.preparation.wanted import Annotations
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model_of_shapes
     from sta.engine.training import SCHEDULE_KEYS

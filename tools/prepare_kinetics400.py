@@ -40,7 +40,7 @@ with hosts_needed():
     from sta.datasets.preparation.outputs import Outputs
     from sta.datasets.preparation.prepare import prepare
     from sta.datasets.preparation.summary import describe
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
 
 CONFIG = 'configs/sta_vit_k400.py'
 DEFAULTS = {

@@ -44,7 +44,7 @@ with hosts_needed():
     from sta.datasets.preparation.prepare import prepare
     from sta.datasets.preparation.ssv2 import read_ssv2
     from sta.datasets.preparation.summary import describe
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
 
 CONFIG = 'configs/sta_vit_ssv2.py'
 DEFAULTS = {

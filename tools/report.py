@@ -27,7 +27,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.errors import DataError
     from sta.report.page import write_page
 

@@ -51,7 +51,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.atomic import check_folder
     from sta.engine import start_processes
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.session import say
     from sta.paper import build_tables
     from sta.paper.reproduction import Request, legend_of, reproduce

@@ -66,9 +66,9 @@ with hosts_needed():
 
     from sta.analysis import solve_budgets
     from sta.checkpoints import load_checkpoint
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import load_config
-    from sta.engine.fingerprint import fingerprint_of
+    from sta.engine.run_folder import fingerprint_of
     from sta.engine.session import build_model, check_videos
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text

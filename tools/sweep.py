@@ -57,7 +57,7 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.sweeps.checks import check_sweep_folder, plan
     from sta.sweeps.manifest import facts_of
     from sta.sweeps.reading import read_sweep

@@ -108,13 +108,12 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.engine import first_decides, start_processes
-    from sta.engine.budgets import meet_budgets
-    from sta.engine.calibration import changes_of_clips
-    from sta.engine.command_line import run_command
+    from sta.engine.budgets import changes_of_clips, meet_budgets
+    from sta.engine.cli import run_command
     from sta.engine.config import home_of, load_config
+    from sta.engine.loop import WHOLE, parse_shard
     from sta.engine.run_folder import RunFolder, check_choice, choose_folder
     from sta.engine.session import build_test_runner, say
-    from sta.engine.shard import WHOLE, parse_shard
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text, parse_schedule_text, with_seeds
     from sta.report import print_accuracy_table, write_results

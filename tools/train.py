@@ -45,7 +45,7 @@ with hosts_needed():
     from sta.atomic import check_target, naming
     from sta.checkpoints import export_weights
     from sta.engine import start_processes
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
     from sta.engine.config import home_of, load_config
     from sta.engine.training import build_train_runner, resume_training, run_training
     from sta.errors import ConfigError

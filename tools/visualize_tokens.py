@@ -71,9 +71,9 @@ with hosts_needed():
     from sta.datasets.annotations import legible
     from sta.datasets.class_names import read_class_names
     from sta.datasets.video_list import BrokenVideo
-    from sta.engine.command_line import run_command
+    from sta.engine.cli import run_command
+    from sta.engine.clips import find_videos
     from sta.engine.config import load_config
-    from sta.engine.prediction import find_videos
     from sta.engine.session import build_model, variants_of
     from sta.errors import DataError
     from sta.pruning import Variant

@@ -8,10 +8,9 @@ refuse_missing(
 )
 heal_host()
 
-from .bfloat16 import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
 from .launch import LAUNCHERS, first_decides, start_processes  # noqa: E402
-from .validation import SoundVideosValLoop  # noqa: E402
-from .variant_loop import VariantTestLoop  # noqa: E402
+from .loop import SoundVideosValLoop, VariantTestLoop  # noqa: E402
+from .training import BFloat16OptimWrapper  # noqa: E402  (the host must be healed first)
 
 __all__ = [
     'LAUNCHERS',

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from sta.analysis.speed import Timing, peak_mb, pruning_share, time_interleaved
+from sta.checkpoints import load_checkpoint
+from sta.datasets.annotations import read_annotations
+from sta.datasets.transport import through_memory
 from sta.errors import ConfigError, DataError
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant
+from sta.pruning.variants import chosen_variants
 
-from .batches import Batch, living_workers, load_batches
+from .clips import files_loader
 from .config import reason_of
-from .prediction import files_loader
+from .loop import Batch, living_workers, load_batches
 from .scoring import Scorer
+from .session import build_model
 
 DECODING = 'decoding alone'
 
@@ -146,3 +154,147 @@ def _decoded(config: Config, files: Sequence[Any]) -> Iterator[Batch]:
 def _views(model: Any, batch: Batch) -> Tensor:
     """(1, views, 3, frames, H, W), normalised, on the model's device."""
     return model.data_preprocessor(batch.data, training=False)['inputs']
+
+
+# What --compile takes: torch.compile's modes, of which some record CUDA graphs on a GPU.
+MODES = ('default', 'reduce-overhead', 'max-autotune')
+WITH_CUDA_GRAPHS = MODES[1:]
+
+
+def twins_of(
+    backbone: PrunableBackbone, variants: Sequence[Variant]
+) -> dict[str, PrunableBackbone]:
+    """One backbone for each variant, all on the same weights."""
+    twins = {}
+    for variant in variants:
+        twins[variant.name] = copy.copy(backbone)  # its own schedule and pruner, shared modules
+        twins[variant.name].set_variant(variant)
+    return twins
+
+
+def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Any]:
+    """The same backbones through torch.compile, each in one graph per size of batch.
+
+    Raises:
+        ConfigError: a pruner whose shapes depend on the clip.
+    """
+    for name, twin in twins.items():
+        if twin.pruner.at_input:
+            raise ConfigError(
+                f'--compile: {name} lets the clip say how many tokens stay, which makes no graph '
+                f'of fixed shapes; leave it out'
+            )
+    return {
+        name: torch.compile(twin, fullgraph=True, dynamic=False, mode=mode)
+        for name, twin in twins.items()
+    }
+
+
+class UnderAutocast(nn.Module):
+    """A module whose forward runs under autocast.
+
+    Args:
+        module: which one.
+        dtype: autocast's.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module = module
+        self.dtype = dtype
+
+    def forward(self, clips: Tensor) -> Any:
+        """Run it."""
+        with torch.autocast(clips.device.type, dtype=self.dtype):
+            return self.module(clips)
+
+
+def host_of(backbone: PrunableBackbone) -> nn.Module:
+    """mmaction2's own backbone on the same weights, as it can be run in their precision."""
+    host, dtype = backbone.host(), next(backbone.parameters()).dtype
+    if dtype == torch.float32 or not backbone.host_needs_autocast:
+        return host
+    return UnderAutocast(host, dtype)
+
+
+def with_backward(model: nn.Module) -> Callable[[Tensor], None]:
+    """A forward and a backward pass of a model, as a training step has them; keeps no gradients.
+
+    Without loss, update and random depth, which no pruning changes.
+    """
+
+    def run(clips: Tensor) -> None:
+        with torch.enable_grad():
+            model(clips).float().square().mean().backward()
+        for parameter in model.parameters():
+            parameter.grad = None
+
+    return run
+
+
+# Our transforms, and those of mmaction2 that do the same without surviving broken files.
+_HOST_TRANSFORMS = {'OpenVideo': 'DecordInit', 'DecodeFrames': 'DecordDecode'}
+
+
+def run_host_loop(config: Config, checkpoint: str, *, schedule: str, work_dir: str) -> float:
+    """Evaluate one schedule with mmengine's TestLoop and mmaction2's AccMetric.
+
+    Args:
+        config: with model and test_dataloader.
+        checkpoint: weights.
+        schedule: as typed; the first pruner of test_cfg is used.
+        work_dir: folder of mmengine's logs.
+
+    Returns:
+        Top-1 in per cent.
+    """
+    model = build_model(config)
+    load_checkpoint(model, checkpoint)
+    first = dict(pruners=[dict(config.test_cfg.pruners[0])])
+    model.backbone.set_variant(chosen_variants(first, schedules=[schedule], pruners=None)[-1])
+    Path(work_dir).mkdir(parents=True, exist_ok=True)
+    runner = Runner(
+        model=model,
+        work_dir=work_dir,
+        test_dataloader=host_dataloader(config.test_dataloader, Path(work_dir, 'list.txt')),
+        test_cfg=dict(type='TestLoop'),
+        test_evaluator=dict(type='AccMetric'),
+        default_scope='mmaction',
+        log_level='WARNING',
+    )
+    through_memory(runner.test_loop.dataloader)
+    with living_workers():
+        return 100.0 * runner.test()['acc/top1']
+
+
+def host_dataloader(settings: Any, list_path: Path) -> dict[str, Any]:
+    """Settings of our data loader, for mmaction2's data set and decoding transforms.
+
+    Args:
+        settings: of our data loader.
+        list_path: where the list is written again, with tabs: mmaction2 splits lines at blanks.
+
+    Raises:
+        DataError: a name holds a tab; or see :func:`read_annotations`.
+    """
+    ours = settings.dataset
+    entries = read_annotations(ours.ann_file)
+    if any('\t' in path for path, _ in entries):
+        raise DataError(
+            f'{ours.ann_file}: mmaction2 cannot read names with tabs: rename the videos'
+        )
+    lines = (f'{path}\t{label}\n' for path, label in entries)
+    list_path.write_text(''.join(lines), encoding='utf-8', errors='surrogateescape')
+    pipeline = [
+        {**step, 'type': _HOST_TRANSFORMS.get(step['type'], step['type'])} for step in ours.pipeline
+    ]
+    dataset = dict(
+        type='VideoDataset',
+        ann_file=str(list_path),
+        delimiter='\t',
+        data_prefix=ours.data_prefix,
+        num_classes=ours.num_classes,
+        pipeline=pipeline,
+        test_mode=True,
+    )
+    return {**settings, 'dataset': dataset}

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 
 from sta.analysis import gflops_of_tokens, solve_budgets, solve_thresholds
-from sta.errors import BudgetError, ScheduleError, VariantError
+from sta.datasets.video_list import BrokenVideo
+from sta.errors import BudgetError, DataError, ScheduleError, VariantError
+from sta.pruning import tubelet_changes
 from sta.pruning.variants import own_amount, pruner_name
 
-from .session import build_model_of_shapes
+from .clips import normalised
+from .session import build_model_of_shapes, explained
 
 
 def meet_budgets(
@@ -28,7 +32,7 @@ def meet_budgets(
         pruners: settings.
         shares: of the unpruned GFLOPs.
         changes: looks at clips for pruners whose cost depends on them, see
-            :func:`sta.engine.calibration.changes_of_clips`; None refuses those.
+            :func:`sta.engine.budgets.changes_of_clips`; None refuses those.
 
     Returns:
         The pruners with schedules (or thresholds) of their own, and a line on each for people.
@@ -97,3 +101,37 @@ def _thresholds(
         for share, s in zip(shares, solved, strict=True)
     ]
     return [s.value for s in solved], lines
+
+
+MOST_VIDEOS = 64
+
+
+def changes_of_clips(config: Config, backbone: Any) -> np.ndarray:
+    """How much the tubelets of a fixed random sample of the test videos change.
+
+    Args:
+        config: with model and test_dataloader.
+        backbone: says how clips become tokens; its weights are not used.
+
+    Returns:
+        (clips, M) float32, see :func:`sta.pruning.tubelet_changes`.
+
+    Raises:
+        ConfigError, DataError: the data set cannot be built, or none of its videos decoded.
+    """
+    settings: dict[str, Any] = {**config.test_dataloader.dataset}
+    settings['max_videos'] = min(settings.get('max_videos') or MOST_VIDEOS, MOST_VIDEOS)
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        dataset = DATASETS.build(settings)
+        preprocessor = MODELS.build(config.model.data_preprocessor)
+    found = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if isinstance(sample, BrokenVideo):
+            continue
+        clip = normalised(sample, preprocessor)
+        grid = backbone.token_grid(tuple(clip.shape[1:]))
+        found.append(tubelet_changes(clip, grid).flatten(1).numpy())
+    if not found:
+        raise DataError(f'none of {len(dataset)} videos can be decoded to choose a threshold on')
+    return np.concatenate(found)

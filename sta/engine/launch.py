@@ -1,21 +1,30 @@
-"""Start the processes' conversation: torchrun or srun, GPUs or CPUs."""
+"""Start the processes' conversation: torchrun or srun, GPUs or CPUs.
+
+Tasks of one srun agree on a free port without asking SLURM for anything.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
+from sta.atomic import write_text
 from sta.errors import LaunchError
-
-from .rendezvous import PortError, agree_on_port, forget_port
 
 Decision = TypeVar('Decision')
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+FOLDER = Path('work_dirs', '.ports')
+# Names that one start of srun does not share with any other: of another job, step or attempt.
+_NAMES = ('SLURM_JOB_ID', 'SLURM_STEP_ID', 'SLURM_RESTART_COUNT', 'SLURM_SRUN_COMM_PORT')
 
 
 def start_processes(launcher: str) -> None:
@@ -40,7 +49,7 @@ def start_processes(launcher: str) -> None:
     if launcher == 'slurm':
         os.environ.update(slurm_environment(os.environ))
     if shares_port:
-        os.environ['MASTER_PORT'] = _agreed_port()
+        os.environ['MASTER_PORT'] = agree_on_port(os.environ)
     missing = [
         n for n in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT') if n not in os.environ
     ]
@@ -98,13 +107,6 @@ def slurm_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _agreed_port() -> str:
-    try:
-        return agree_on_port(os.environ)
-    except PortError as error:
-        raise LaunchError(str(error)) from None
-
-
 def first_host(nodes: str) -> str:
     """First name of a SLURM node list: 'gpu[03-07,12]-ib,cpu1' gives 'gpu03-ib'."""
     match = re.match(r'([^,\[]+)(?:\[([^\]]+)\]([^,\[]*))?', nodes)
@@ -112,3 +114,53 @@ def first_host(nodes: str) -> str:
         raise LaunchError(f'SLURM_NODELIST {nodes!r} names no node')
     prefix, ranges, suffix = match.groups(default='')
     return prefix + re.split(r'[,-]', ranges)[0] + suffix
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(('', 0))
+        return probe.getsockname()[1]
+
+
+def agree_on_port(
+    environment: Mapping[str, str], *, folder: Path = FOLDER, patience_s: float = 300.0
+) -> str:
+    """The first task looks for a free port and leaves it in a file, the others read it there.
+
+    Two jobs or steps on one node so never meet, as they would with fixed ports.
+
+    Args:
+        environment: of a task of srun, with RANK and WORLD_SIZE.
+        folder: on a file system that all nodes see, as the results are.
+        patience_s: how long to wait for the first task.
+
+    Raises:
+        LaunchError: the file does not appear.
+    """
+    if environment['RANK'] == '0':
+        port = str(free_port())
+        if environment['WORLD_SIZE'] != '1':
+            write_text(port_file(environment, folder), port)
+        return port
+    path, deadline = port_file(environment, folder), time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            return path.read_text()
+        time.sleep(0.1)
+    raise LaunchError(
+        f'{path.resolve()} does not appear: do all nodes see this folder? set MASTER_PORT to do '
+        f'without it'
+    )
+
+
+def forget_port(environment: Mapping[str, str], folder: Path = FOLDER) -> None:
+    """Remove the file; once all are connected nobody needs it."""
+    with suppress(OSError):
+        port_file(environment, folder).unlink()
+        folder.rmdir()  # when it is the last one
+
+
+def port_file(environment: Mapping[str, str], folder: Path = FOLDER) -> Path:
+    """Where the tasks of this srun look."""
+    return folder / '.'.join(environment.get(name, '0') for name in _NAMES)

@@ -33,10 +33,9 @@ from sta.pruning import Variant
 from sta.pruning.variants import NO_DEFAULTS, Defaults, chosen_variants, expand_variants
 
 from .config import reason_of
-from .fingerprint import fingerprint_of
-from .run_folder import SCORES, RunFolder
+from .loop import WHOLE, Shard
+from .run_folder import SCORES, RunFolder, fingerprint_of
 from .scoring import check_on_nonfinite
-from .shard import WHOLE, Shard
 
 # Read and digested within a second or two.
 _LARGE_BYTES = 300_000_000

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 import locale
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmaction.registry import DATASETS
+from mmaction.registry import DATASETS, OPTIM_WRAPPERS
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import nn
@@ -26,7 +28,7 @@ from sta.datasets.repeated_augmentation import COLLATE
 from sta.datasets.transport import through_memory
 from sta.errors import ConfigError, NotFiniteError
 
-from .batches import living_workers
+from .loop import living_workers
 from .session import build_model, check_labels, check_videos, explained, say, say_what_takes_long
 
 # What a config that trains has and one that evaluates lacks.
@@ -334,3 +336,19 @@ def _check_recipe(config: Config) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Autocast the forward pass to bfloat16; weights, gradients and steps stay float32.
+
+    mmengine's AmpOptimWrapper refuses CPUs and scales the loss, which bfloat16, with the range of
+    float32, does not need.
+    """
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context of forward passes."""
+        device_type = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device_type, dtype=torch.bfloat16):
+            yield

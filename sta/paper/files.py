@@ -10,7 +10,7 @@ from typing import Any
 
 from sta import __version__
 from sta.atomic import write_text
-from sta.engine.variant_loop import describe_hardware
+from sta.engine.loop import describe_hardware
 from sta.environment import distribution_version
 from sta.report.plot import save_figure
 from sta.report.writers import LIBRARIES

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sta.analysis.speed import time_interleaved
+from sta.engine.loop import describe_hardware
 from sta.engine.session import build_model, say
-from sta.engine.variant_loop import describe_hardware
 
 from .experiment import SPEED, Experiment, Table, variant_of
 from .findings import Findings

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sta.analysis.places import trajectory_sum_of
-from sta.engine.batches import living_workers, load_batches, plan_batches
+from sta.engine.loop import living_workers, load_batches, plan_batches
 from sta.engine.session import build_test_runner, say
 from sta.errors import DataError, NotFiniteError
 from sta.pruning import Variant

@@ -56,7 +56,7 @@ def write_results(
         checkpoint: path of the weights.
         annotations: path of the list of videos; None where nobody says.
         fingerprint: digests of weights, videos, pipeline and so on, see
-            :func:`sta.engine.fingerprint.fingerprint_of`; None where nobody says.
+            :func:`sta.engine.run_folder.fingerprint_of`; None where nobody says.
 
     Returns:
         The paths by file name; left_out.csv only where a video was left out.

@@ -22,8 +22,8 @@ from mmengine.config import Config
 from sta.atomic import check_folder, write_text
 from sta.datasets.annotations import Annotation, list_text, read_annotations, sample
 from sta.datasets.class_names import known_classes
+from sta.engine.clips import files_dataset, find_videos
 from sta.engine.config import parse_option
-from sta.engine.prediction import files_dataset, find_videos
 from sta.engine.run_folder import choose_folder
 from sta.engine.session import build_test_runner, explained
 from sta.errors import ConfigError, DataError

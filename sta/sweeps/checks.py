@@ -14,8 +14,8 @@ from mmengine.registry import init_default_scope
 
 from sta.atomic import check_folder
 from sta.engine.config import load_config
+from sta.engine.loop import Shard
 from sta.engine.session import build_model_of_shapes, check_variants, explained, variants_of
-from sta.engine.shard import Shard
 from sta.errors import ConfigError
 
 from .manifest import Planned, digest_of_files

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sta.atomic import write_text
-from sta.engine.shard import Shard
+from sta.engine.loop import Shard
 from sta.environment import commit_of
 from sta.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sta.engine.shard import WHOLE, Shard
+from sta.engine.loop import WHOLE, Shard
 from sta.start import find_path
 
 EXECUTORS = ('local', 'slurm')

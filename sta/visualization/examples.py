@@ -15,12 +15,12 @@ from PIL import Image
 from torch import nn
 
 from sta.datasets.video_list import BrokenVideo
+from sta.engine.clips import View, read_views
 from sta.evaluation import EvaluationResult, VariantResult
 from sta.pruning import Variant
 
 from .maps import Row, input_row, kept_rows, record, resized
 from .sheet import shown_frames
-from .views import View, read_views
 
 SIDE, GAP, MOST_COLUMNS = 112, 4, 8
 QUALITY = 80

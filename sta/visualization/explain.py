@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from sta.analysis.gradients import grad_norm
+from sta.engine.clips import View
 from sta.engine.scoring import not_finite_text
 from sta.errors import ConfigError, MemoryShortError, NotFiniteError, ScheduleError, VariantError
 from sta.pruning import PruningSchedule, Variant
 
 from .maps import Row, input_row, kept_rows, record, score_rows, value_row
-from .views import View
 
 
 class Explanation(NamedTuple):

@@ -1,8 +1,6 @@
-"""What a benchmark times: backbones on shared weights, views of real videos."""
+"""What a benchmark times: backbones on shared weights, eager, compiled, and the host's."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,24 +8,20 @@ import torch
 from torch.testing import assert_close
 
 from sta.analysis.speed import peak_mb
-from sta.engine.benchmarking import compiling, time_forwards
-from sta.engine.clips import listed_videos, read_views
-from sta.engine.config import load_config
-from sta.engine.contestants import compiled, host_of, twins_of, with_backward
-from sta.engine.prediction import files_dataset
-from sta.engine.session import build_model
-from sta.errors import ConfigError, DataError
+from sta.engine.benchmarking import (
+    compiled,
+    compiling,
+    host_of,
+    time_forwards,
+    twins_of,
+    with_backward,
+)
+from sta.errors import ConfigError
 from sta.pruning import Variant
 from tests.models.small_swin import small_swin
 from tests.models.small_vit import clips, small_vit
-from tests.tools.tiny import NUM_VIDEOS, ROOT, Tiny, make_tiny
 
 VARIANTS = [Variant('unpruned', None, None), Variant('random-4', {'type': 'RandomPruner'}, 4)]
-
-
-@pytest.fixture(scope='module')
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    return make_tiny(tmp_path_factory.mktemp('tiny'))
 
 
 def test_twins_share_weights_but_not_variants() -> None:
@@ -66,42 +60,6 @@ def test_peak_memory_is_that_of_the_largest_moment() -> None:
     if small is None:
         pytest.skip('this system does not say')
     assert 15 < small < 60 and 190 < large < 240
-
-
-def test_views_are_those_of_the_test_pipeline_and_go_round(tiny: Tiny) -> None:
-    config = load_config(str(tiny.six_views))
-    model = build_model(config)
-    files = listed_videos(config, None, 2)
-    views = read_views(config, model, files, 15)
-    sample = files_dataset(config, files)[0]
-    data = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
-    first = model.data_preprocessor(data, training=False)['inputs'][0]
-    assert views.shape == (15, 3, 16, 32, 32) and len(first) == 6
-    assert_close(views[0:12:2], first, rtol=0, atol=0)  # two videos in turn
-    assert_close(views[12], first[0], rtol=0, atol=0)
-
-
-def test_videos_of_a_list_of_a_folder_and_of_the_config(tiny: Tiny, tmp_path: Path) -> None:
-    config = load_config(str(tiny.one_view))
-    assert [file.name for file in listed_videos(config, None, 100)] == list(tiny.names)
-    assert len(listed_videos(config, tiny.folder / 'videos', 3)) == 3
-    beside = tmp_path / 'own.txt'
-    beside.write_text('a/video.mp4 0\n')
-    (tmp_path / 'a').mkdir()
-    (tmp_path / 'a' / 'video.mp4').write_bytes(b'')
-    assert listed_videos(config, beside, NUM_VIDEOS) == [tmp_path / 'a' / 'video.mp4']
-
-
-def test_what_cannot_be_listed(tiny: Tiny, tmp_path: Path) -> None:
-    config = load_config(str(tiny.one_view))
-    with pytest.raises(DataError, match='does not exist'):
-        listed_videos(config, tmp_path / 'gone', 1)
-    config.test_dataloader.dataset.pop('ann_file')
-    with pytest.raises(ConfigError, match='names no list of videos: give --clips'):
-        listed_videos(config, None, 1)
-    model_only = load_config(str(ROOT / 'configs' / '_base_' / 'models' / 'sta_vit.py'))
-    with pytest.raises(ConfigError, match='defines no test_dataloader'):
-        listed_videos(model_only, None, 1)
 
 
 def test_shapes_that_depend_on_the_clip_are_not_compiled() -> None:

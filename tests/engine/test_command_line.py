@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sta.datasets.transport import through_memory
-from sta.engine.batches import living_workers
-from sta.engine.command_line import USER_ERRORS, run_command
+from sta.engine.cli import USER_ERRORS, run_command
+from sta.engine.loop import living_workers
 from sta.errors import DataError, DeadProcessError, VariantError
 
 

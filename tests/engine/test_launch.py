@@ -1,11 +1,22 @@
-"""What torch is told about the processes, by example."""
+"""What torch is told about the processes, by example; tasks of one srun agree on a free port."""
 
 from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 
-from sta.engine.launch import first_host, slurm_environment, start_processes
+from sta.engine.launch import (
+    agree_on_port,
+    first_host,
+    forget_port,
+    port_file,
+    slurm_environment,
+    start_processes,
+)
 from sta.errors import LaunchError
 
 SRUN = {
@@ -84,3 +95,44 @@ def test_several_processes_need_a_launcher(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv('WORLD_SIZE', '2')
     with pytest.raises(LaunchError, match='2 processes were started without --launcher'):
         start_processes('none')
+
+
+TASK = {'SLURM_JOB_ID': '7', 'SLURM_STEP_ID': '0', 'SLURM_SRUN_COMM_PORT': '4242'}
+FIRST = {**TASK, 'RANK': '0', 'WORLD_SIZE': '3'}
+
+
+def test_all_tasks_get_the_port_of_the_first(tmp_path: Path) -> None:
+    folder, found = tmp_path / 'ports', []
+    others = [
+        threading.Thread(
+            target=lambda rank=rank: found.append(
+                agree_on_port({**FIRST, 'RANK': rank}, folder=folder, patience_s=20)
+            )
+        )
+        for rank in '12'
+    ]
+    for other in others:  # they come before the first one
+        other.start()
+    port = agree_on_port(FIRST, folder=folder)
+    for other in others:
+        other.join()
+    assert found == [port, port]
+    with socket.socket() as probe:
+        probe.bind(('', int(port)))  # it is free
+    forget_port(FIRST, folder)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize('name', ['SLURM_JOB_ID', 'SLURM_STEP_ID', 'SLURM_RESTART_COUNT'])
+def test_another_job_step_or_attempt_has_a_file_of_its_own(name: str) -> None:
+    assert port_file({**TASK, name: '8'}) != port_file(TASK)
+
+
+def test_one_task_leaves_no_file(tmp_path: Path) -> None:
+    assert int(agree_on_port({**FIRST, 'WORLD_SIZE': '1'}, folder=tmp_path / 'ports')) > 0
+    assert not (tmp_path / 'ports').exists()
+
+
+def test_a_first_task_that_never_comes(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match='7.0.0.4242 does not appear: do all nodes see'):
+        agree_on_port({**FIRST, 'RANK': '1'}, folder=tmp_path, patience_s=0.1)

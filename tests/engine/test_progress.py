@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from sta.engine import progress
-from sta.engine.progress import EvaluationProgress
+from sta.engine import cli as progress
+from sta.engine.cli import EvaluationProgress
 
 
 class Clock:

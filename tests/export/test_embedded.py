@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sta.checkpoints import load_checkpoint
-from sta.engine.clips import listed_videos, read_views
+from sta.engine.clips import listed_videos, stacked_views
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.export import ClipClassifier, capture
@@ -32,7 +32,7 @@ def test_clips_that_differ_are_those_of_nearly_equal_scores(
     config = load_config('configs/sta_vit_motions.py')
     model = build_model(config).eval()
     load_checkpoint(model, 'checkpoints/sta_vit_motions.safetensors')
-    clips = read_views(config, model, listed_videos(config, None, NUM_CLIPS), NUM_CLIPS)
+    clips = stacked_views(config, model, listed_videos(config, None, NUM_CLIPS), NUM_CLIPS)
     for schedule in SCHEDULES:
         model.backbone.set_schedule(schedule)
         module = ClipClassifier(model, pixels='normalised')

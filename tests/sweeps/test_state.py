@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.engine.shard import WHOLE
+from sta.engine.loop import WHOLE
 from sta.evaluation import ScoreStore, StoredVideo
 from sta.sweeps.plan import Element, Evaluation
 from sta.sweeps.state import ElementState, state_of

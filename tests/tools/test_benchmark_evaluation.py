@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from sta.analysis.speed import measure
+from sta.engine.benchmarking import run_host_loop
 from sta.engine.config import load_config
-from sta.engine.host_loop import run_host_loop
 
 from .tiny import ROOT, Tiny, forget_loggers, run_tool
 

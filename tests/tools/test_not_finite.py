@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sta.engine import prediction, variant_loop
+from sta.engine import clips as prediction
+from sta.engine import loop as variant_loop
 from sta.engine.scoring import Scored, Scorer
 from sta.report.writers import read_scores
 from sta.sweeps.status import Status

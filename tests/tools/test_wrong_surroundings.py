@@ -20,7 +20,7 @@ from sta.datasets.motions.clip import SPLIT_CODES
 from sta.datasets.preparation.kinetics400 import SPLITS
 from sta.datasets.transforms import OpenVideo
 from sta.engine import LAUNCHERS
-from sta.engine.contestants import MODES
+from sta.engine.benchmarking import MODES
 from sta.engine.scoring import PRECISIONS
 from sta.export import FORMATS, INPUTS
 from sta.report.writers import read_scores
@@ -427,7 +427,7 @@ def test_a_video_whose_decoding_was_killed_is_decoded_again(
     command += ('--work-dir', folder)
     deadly(lambda: os.kill(os.getpid(), signal.SIGKILL))
     with monkeypatch.context() as cut_off:
-        cut_off.setattr('sta.engine.variant_loop.assemble', None)
+        cut_off.setattr('sta.engine.loop.assemble', None)
         with pytest.raises(TypeError):
             run_tool('test', *command)
     monkeypatch.undo()

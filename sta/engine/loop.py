@@ -1,34 +1,239 @@
-"""One pass over the data evaluates every variant on the same decoded views."""
+"""One pass over the data evaluates every variant on the same decoded views: batches and loops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from mmaction.registry import LOOPS
-from mmengine.runner import BaseLoop
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import BaseLoop, ValLoop
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from sta.datasets.annotations import legible
 from sta.datasets.guard import KILLED
-from sta.errors import NotFiniteError
-from sta.evaluation import (
-    Conditions,
-    EvaluationResult,
-    ScoreStore,
-    Stored,
-    StoredVideo,
-    assemble,
-)
+from sta.datasets.transport import through_memory
+from sta.datasets.video_list import BrokenVideo
+from sta.errors import ConfigError, DataError, NotFiniteError
+from sta.evaluation import Conditions, EvaluationResult, ScoreStore, Stored, StoredVideo, assemble
 from sta.pruning.variants import expand_variants
 
-from .batches import Batch, living_workers, load_batches, plan_batches, timed
-from .progress import EvaluationProgress
+from .cli import EvaluationProgress, how_a_worker_died
 from .run_folder import RunFolder
 from .scoring import PRECISIONS, Scorer, check_on_nonfinite, not_finite_text
-from .shard import WHOLE
+
+
+class Shard(NamedTuple):
+    """One of several parts of a list; batches are dealt out like cards.
+
+    Whole batches, so that a video has the neighbours, and to the last bit the scores, that it has
+    when the list is evaluated at once.
+
+    Attributes:
+        number: from 1 on.
+        count: of all.
+    """
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        """As it is typed: 2/4."""
+        return f'{self.number}/{self.count}'
+
+    def check(self, num_videos: int, batch_size: int) -> None:
+        """Refuse a division that leaves shards empty.
+
+        Raises:
+            ConfigError: says how many shards are possible, or that there are no batches.
+        """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ConfigError(
+                f'batch_size must be a whole number of at least 1, got {batch_size!r}'
+            )
+        batches = math.ceil(num_videos / batch_size)
+        if self.count > batches:
+            raise ConfigError(
+                f'{self.count} shards are too many: {num_videos} videos in batches of '
+                f'{batch_size} make at most {batches}'
+            )
+
+
+WHOLE = Shard(1, 1)
+
+
+def parse_shard(text: str) -> Shard:
+    """A shard as typed, 2/4.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    found = re.fullmatch(r'(\d+)/(\d+)', text.strip())
+    shard = Shard(int(found[1]), int(found[2])) if found else Shard(0, 0)
+    if not 1 <= shard.number <= shard.count:
+        raise ConfigError(f'--shard takes NUMBER/COUNT such as 1/4 to 4/4, got {text!r}')
+    return shard
+
+
+class Batch(NamedTuple):
+    """What the data loader hands over.
+
+    Attributes:
+        data: lists of inputs and data samples; None where every video is broken.
+        broken: the others.
+    """
+
+    data: dict[str, Any] | None
+    broken: list[BrokenVideo]
+
+
+def plan_batches(
+    num_videos: int, batch_size: int, done: Container[int], shard: Shard = WHOLE
+) -> list[range]:
+    """The batches of a shard that hold anything yet to do.
+
+    Batches are cut from the whole list, whatever is done and however many processes there are, so
+    that a video always meets the same neighbours and gets the same score to the last bit.
+
+    Args:
+        num_videos: of the list.
+        batch_size: videos per batch; the last one may be smaller.
+        done: places that are finished.
+        shard: every so many-th batch; default all.
+    """
+    batches = (
+        range(start, min(start + batch_size, num_videos))
+        for start in range((shard.number - 1) * batch_size, num_videos, shard.count * batch_size)
+    )
+    return [batch for batch in batches if not all(place in done for place in batch)]
+
+
+def collate(samples: Sequence[dict[str, Any] | BrokenVideo]) -> Batch:
+    """Put the sound ones into lists, the broken ones beside them."""
+    broken = [sample for sample in samples if isinstance(sample, BrokenVideo)]
+    sound = [sample for sample in samples if not isinstance(sample, BrokenVideo)]
+    return Batch(pseudo_collate(sound) if sound else None, broken)
+
+
+def load_batches(like: DataLoader, batches: Sequence[range]) -> Iterator[Batch]:
+    """Load these batches, in this order, with the workers of a data loader.
+
+    Args:
+        like: a built data loader; its sampler and collation are not used.
+        batches: places in its data set.
+
+    Raises:
+        DataError: the workers cannot be started.
+    """
+    if not batches:
+        return iter(())
+    loader = DataLoader(
+        like.dataset,
+        batch_sampler=[list(batch) for batch in batches],
+        num_workers=like.num_workers,
+        collate_fn=collate,
+        pin_memory=like.pin_memory,
+        worker_init_fn=like.worker_init_fn,
+        prefetch_factor=like.prefetch_factor,
+        multiprocessing_context=like.multiprocessing_context,
+    )
+    try:
+        return iter(through_memory(loader))
+    except OSError as error:
+        raise DataError(
+            f'{like.num_workers} data loading workers cannot be started: {error.strerror}; '
+            f'run the same command again with {_fewer("test_dataloader")}'
+        ) from None
+
+
+@contextmanager
+def living_workers(
+    part: str = 'test_dataloader', *, again: str = 'run the same command again'
+) -> Iterator[None]:
+    """Say in one line that a data loading worker died, how, and what helps; around a loop.
+
+    torch raises it wherever the loop happens to be.
+
+    Args:
+        part: of the config that describes the data loader.
+        again: what to do, but for the settings that help.
+
+    Raises:
+        DataError: one died, or its decoding process again and again.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever was made of it where it was raised
+        died = how_a_worker_died(error)
+        if died is None:
+            raise
+        raise DataError(f'{died}; {again} with {_fewer(part)}') from None
+
+
+def _fewer(part: str) -> str:
+    return f'fewer workers (--cfg-options {part}.num_workers=N, 0 for none) or more memory'
+
+
+class Loaded(NamedTuple):
+    """A batch on the model's device.
+
+    Attributes:
+        places: of its videos in the list.
+        inputs: (videos, views, 3, T, H, W) of the sound ones, preprocessed; None where all are
+            broken.
+        samples: their data samples.
+        broken: the others.
+        wait_s: seconds it was waited for.
+    """
+
+    places: range
+    inputs: Tensor | None
+    samples: list[Any]
+    broken: list[BrokenVideo]
+    wait_s: float
+
+
+def loaded(loader: DataLoader, batches: Sequence[range], model: nn.Module) -> Iterator[Loaded]:
+    """Load batches as a model takes them; the workers are there when this returns.
+
+    Args:
+        loader: see :func:`load_batches`.
+        batches: places in its data set.
+        model: its data preprocessor normalises.
+
+    Raises:
+        DataError: the workers cannot be started.
+    """
+    found = timed(load_batches(loader, batches))
+
+    def one(places: range, batch: Batch, wait_s: float) -> Loaded:
+        if batch.data is None:
+            return Loaded(places, None, [], batch.broken, wait_s)
+        with torch.no_grad():
+            data = model.data_preprocessor(batch.data, training=False)
+        return Loaded(places, data['inputs'], data['data_samples'], batch.broken, wait_s)
+
+    return (one(places, *batch) for places, batch in zip(batches, found, strict=True))
+
+
+def timed(batches: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    """Pair every batch with the seconds it was waited for."""
+    iterator = iter(batches)
+    while True:
+        start = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield batch, time.perf_counter() - start
 
 
 class LocalPart(NamedTuple):
@@ -118,7 +323,7 @@ class VariantTestLoop(BaseLoop):
         batches = self._own_batches(before)
         shown = not dist.is_initialized() or dist.get_rank() == 0
         # The workers are forked first: a thread that draws must not be there then.
-        loaded = zip(batches, timed(load_batches(self.dataloader, batches)), strict=True)
+        incoming = loaded(self.dataloader, batches, scorer.model)
         progress = EvaluationProgress(
             num_videos=sum(map(len, batches)),
             num_stored=self._num_stored(batches),
@@ -129,7 +334,7 @@ class VariantTestLoop(BaseLoop):
         if self.store is not None:
             again = f'what was scored is kept: {again}'
         with living_workers(again=again), progress:
-            local = self._score_batches(scorer, loaded, progress)
+            local = self._score_batches(scorer, incoming, progress)
             wall_s, wait_share = progress.elapsed_s, progress.wait_share
         merged = _gather(local)
         if self.store is not None:
@@ -176,42 +381,38 @@ class VariantTestLoop(BaseLoop):
         return sum(map(len, planned)) - sum(map(len, left))
 
     def _score_batches(
-        self,
-        scorer: Scorer,
-        loaded: Iterable[tuple[range, tuple[Batch, float]]],
-        progress: EvaluationProgress,
+        self, scorer: Scorer, incoming: Iterable[Loaded], progress: EvaluationProgress
     ) -> LocalPart:
         parts = [LocalPart({}, np.zeros(len(self.variants)))]
-        for places, (batch, wait_s) in loaded:
+        for batch in incoming:
             found = self._score_batch(scorer, batch, first=len(parts) == 1)
             if self.store is not None:
                 self.store.add(
-                    places.start,
+                    batch.places.start,
                     **found._asdict(),
                     conditions=found.clip_shape
                     and self._conditions(scorer, found.clip_shape).as_text(),
                 )
             parts.append(found)
-            progress.advance(len(places), wait_s)
+            progress.advance(len(batch.places), batch.wait_s)
         return merge_parts(parts)
 
-    def _score_batch(self, scorer: Scorer, batch: Batch, *, first: bool) -> LocalPart:
+    def _score_batch(self, scorer: Scorer, batch: Loaded, *, first: bool) -> LocalPart:
         videos = {
             video.index: StoredVideo(
                 legible(video.filename), video.label, None, reason=video.reason
             )
             for video in batch.broken
         }
-        if batch.data is None:
+        if batch.inputs is None:
             return LocalPart(videos, np.zeros(len(self.variants)))
-        data = scorer.model.data_preprocessor(batch.data, training=False)
-        inputs = data['inputs']
+        inputs = batch.inputs
         clip_shape = tuple(inputs.shape[2:])
         if first:
             scorer.count(clip_shape)  # views that do not suit the model are refused at once
             scorer.warm_up(inputs)
         scored = scorer.score(inputs)
-        for i, sample in enumerate(data['data_samples']):
+        for i, sample in enumerate(batch.samples):
             videos[sample.index] = StoredVideo(
                 legible(sample.filename),
                 int(sample.gt_label.item()),
@@ -302,3 +503,40 @@ def _gather(part: LocalPart) -> LocalPart:
     parts: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(parts, part)
     return merge_parts(parts)
+
+
+@LOOPS.register_module()
+class SoundVideosValLoop(ValLoop):
+    """mmengine's ValLoop that leaves broken videos out and logs how many, instead of ending there.
+
+    Args:
+        runner: mmengine's runner.
+        dataloader: its validation data loader, or settings of one; its data set leaves
+            BrokenVideo in place of what it cannot decode, as VideoListDataset does.
+        evaluator: metrics.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, evaluator: Any) -> None:
+        super().__init__(runner, dataloader, evaluator)
+        self.dataloader.collate_fn = collate
+        through_memory(self.dataloader)
+        self.num_broken = 0
+
+    def run(self) -> dict[str, float]:
+        """Validate; the metrics are those of the videos that could be decoded."""
+        self.num_broken = 0
+        with living_workers('val_dataloader'):
+            metrics = super().run()
+        if self.num_broken:
+            self.runner.logger.warning(
+                f'{self.num_broken} validation videos could not be decoded in this process and '
+                f'count nowhere'
+            )
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Batch) -> None:
+        """Score what is sound of a batch."""
+        self.num_broken += len(data_batch.broken)
+        if data_batch.data is not None:
+            super().run_iter(idx, data_batch.data)

@@ -1,4 +1,4 @@
-"""The loop that evaluates every variant: what it leaves alone, averages, gathers and measures."""
+"""The loop that evaluates every variant: batches and shards, what it gathers and measures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from sta.analysis import count_costs
-from sta.engine import batches, scoring
-from sta.engine.batches import timed
+from sta.datasets.video_list import BrokenVideo
+from sta.engine import loop, scoring
 from sta.engine.config import load_config
+from sta.engine.loop import (
+    WHOLE,
+    LocalPart,
+    Shard,
+    VariantTestLoop,
+    _gather,
+    collate,
+    parse_shard,
+    plan_batches,
+    timed,
+)
 from sta.engine.scoring import Scorer
 from sta.engine.session import build_test_runner
-from sta.engine.variant_loop import LocalPart, VariantTestLoop, _gather
-from sta.errors import MemoryShortError
+from sta.errors import ConfigError, MemoryShortError
 from sta.evaluation import EvaluationResult, Stored, StoredVideo
 from sta.models import prunable
 from tests.tools.tiny import Tiny
@@ -130,7 +140,7 @@ def test_waiting_is_the_time_between_batches(monkeypatch: pytest.MonkeyPatch) ->
             Clock.now += wait
             yield wait
 
-    monkeypatch.setattr(batches.time, 'perf_counter', lambda: Clock.now)
+    monkeypatch.setattr(loop.time, 'perf_counter', lambda: Clock.now)
     found = []
     for batch, waited in timed(slowly()):
         found.append((batch, waited))
@@ -236,3 +246,64 @@ def test_errors_of_the_forward_pass(
     monkeypatch.setattr(runner.model, 'extract_feat', fail)
     with pytest.raises(raised, match=said):
         runner.test()
+
+
+@pytest.mark.parametrize(
+    ('num_videos', 'batch_size', 'done', 'expected'),
+    [
+        (5, 2, (), [[0, 1], [2, 3], [4]]),
+        (5, 2, (0, 1), [[2, 3], [4]]),
+        (5, 2, (1, 4), [[0, 1], [2, 3]]),  # half a batch is a whole one: the same neighbours
+        (4, 8, (), [[0, 1, 2, 3]]),
+        (4, 2, (0, 1, 2, 3), []),
+        (3, 1, (1,), [[0], [2]]),
+    ],
+)
+def test_batches(num_videos: int, batch_size: int, done: tuple, expected: list) -> None:
+    assert [list(batch) for batch in plan_batches(num_videos, batch_size, done)] == expected
+
+
+def test_broken_videos_stand_beside_the_others() -> None:
+    broken = [BrokenVideo(1, 'b.mp4', 0, 'it is empty'), BrokenVideo(3, 'd.mp4', 1, 'it is text')]
+    sound = [dict(inputs=10, data_samples='a'), dict(inputs=12, data_samples='c')]
+    batch = collate([sound[0], broken[0], sound[1], broken[1]])
+    assert batch.data == dict(inputs=[10, 12], data_samples=['a', 'c'])
+    assert batch.broken == broken
+
+
+def test_nothing_but_broken_videos() -> None:
+    broken = [BrokenVideo(0, 'a.mp4', 0, 'it is empty')]
+    assert collate(broken) == (None, broken)
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 5])
+def test_shards_are_the_batches_of_the_whole_list(count: int) -> None:
+    whole = plan_batches(19, 4, ())
+    assert whole == [range(0, 4), range(4, 8), range(8, 12), range(12, 16), range(16, 19)]
+    shards = [plan_batches(19, 4, (), Shard(i, count)) for i in range(1, count + 1)]
+    assert sorted((batch for shard in shards for batch in shard), key=lambda b: b.start) == whole
+    sizes = [len(shard) for shard in shards]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_what_is_done_does_not_change_who_does_what() -> None:
+    assert plan_batches(19, 4, range(8), Shard(1, 2)) == [range(8, 12), range(16, 19)]
+    assert plan_batches(19, 4, range(8), Shard(2, 2)) == [range(12, 16)]
+
+
+def test_as_typed() -> None:
+    assert parse_shard('2/4') == Shard(2, 4)
+    assert str(Shard(2, 4)) == '2/4'
+    assert parse_shard('1/1') == WHOLE
+
+
+@pytest.mark.parametrize('text', ['0/4', '5/4', '1/0', '2', 'a/b', '1/2/3', '-1/2', ''])
+def test_what_is_no_shard(text: str) -> None:
+    with pytest.raises(ConfigError, match='NUMBER/COUNT such as 1/4'):
+        parse_shard(text)
+
+
+def test_no_shard_is_empty() -> None:
+    Shard(1, 5).check(19, 4)
+    with pytest.raises(ConfigError, match='6 shards are too many: 19 videos .* at most 5'):
+        Shard(1, 6).check(19, 4)

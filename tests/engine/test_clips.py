@@ -1,4 +1,4 @@
-"""The middle view, pixel for pixel, and what is wrong with pipelines."""
+"""Videos that are listed, their views in turn, the middle view pixel for pixel, wrong pipelines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import torch
 from mmaction.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch.testing import assert_close
 
 import sta.datasets.transforms  # noqa: F401  (registers them, as configs ask for)
 from sta.datasets.decoding import open_video
 from sta.datasets.video_list import BrokenVideo
-from sta.errors import ConfigError
-from sta.visualization import read_views
-from sta.visualization.views import middle_crop
-from tests.tools.tiny import HEIGHT, WIDTH, write_video
+from sta.engine.clips import (
+    files_dataset,
+    listed_videos,
+    middle_crop,
+    read_views,
+    stacked_views,
+)
+from sta.engine.config import load_config
+from sta.engine.session import build_model
+from sta.errors import ConfigError, DataError
+from tests.tools.tiny import HEIGHT, NUM_VIDEOS, ROOT, WIDTH, Tiny, write_video
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -115,3 +123,39 @@ def test_what_is_no_rgb_clip(video: Path) -> None:
 def test_no_pipeline(settings: dict) -> None:
     with pytest.raises(ConfigError, match='defines no test pipeline'):
         next(read_views(Config(settings), Preprocessing(), ['a.mp4']))
+
+
+def test_views_are_those_of_the_test_pipeline_and_go_round(tiny: Tiny) -> None:
+    config = load_config(str(tiny.six_views))
+    model = build_model(config)
+    files = listed_videos(config, None, 2)
+    views = stacked_views(config, model, files, 15)
+    sample = files_dataset(config, files)[0]
+    data = {'inputs': [sample['inputs']], 'data_samples': [sample['data_samples']]}
+    first = model.data_preprocessor(data, training=False)['inputs'][0]
+    assert views.shape == (15, 3, 16, 32, 32) and len(first) == 6
+    assert_close(views[0:12:2], first, rtol=0, atol=0)  # two videos in turn
+    assert_close(views[12], first[0], rtol=0, atol=0)
+
+
+def test_videos_of_a_list_of_a_folder_and_of_the_config(tiny: Tiny, tmp_path: Path) -> None:
+    config = load_config(str(tiny.one_view))
+    assert [file.name for file in listed_videos(config, None, 100)] == list(tiny.names)
+    assert len(listed_videos(config, tiny.folder / 'videos', 3)) == 3
+    beside = tmp_path / 'own.txt'
+    beside.write_text('a/video.mp4 0\n')
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / 'video.mp4').write_bytes(b'')
+    assert listed_videos(config, beside, NUM_VIDEOS) == [tmp_path / 'a' / 'video.mp4']
+
+
+def test_what_cannot_be_listed(tiny: Tiny, tmp_path: Path) -> None:
+    config = load_config(str(tiny.one_view))
+    with pytest.raises(DataError, match='does not exist'):
+        listed_videos(config, tmp_path / 'gone', 1)
+    config.test_dataloader.dataset.pop('ann_file')
+    with pytest.raises(ConfigError, match='names no list of videos: give --clips'):
+        listed_videos(config, None, 1)
+    model_only = load_config(str(ROOT / 'configs' / '_base_' / 'models' / 'sta_vit.py'))
+    with pytest.raises(ConfigError, match='defines no test_dataloader'):
+        listed_videos(model_only, None, 1)
