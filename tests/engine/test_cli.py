@@ -15,9 +15,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sta.datasets.transport import through_memory
-from sta.engine.cli import USER_ERRORS, run_command
+from sta.engine.cli import run_command
 from sta.engine.loop import living_workers
-from sta.errors import DataError, DeadProcessError, VariantError
+from sta.errors import DataError, DeadProcessError, StaError, VariantError
+
+
+def user_errors(kind: type[StaError] = StaError) -> list[type[StaError]]:
+    """All of the tree."""
+    return [kind, *(error for below in kind.__subclasses__() for error in user_errors(below))]
 
 
 def raising(error: BaseException):
@@ -37,7 +42,7 @@ class Broken(Dataset):
         raise DataError('video a: b.mp4 cannot be decoded: moov: nothing')
 
 
-@pytest.mark.parametrize('kind', USER_ERRORS)
+@pytest.mark.parametrize('kind', user_errors())
 def test_a_mistake_of_the_user_is_one_line_and_status_2(
     kind: type[Exception], capsys: pytest.CaptureFixture
 ) -> None:
