@@ -65,7 +65,7 @@ with hosts_needed():
     import numpy as np
 
     from sta.atomic import check_folder
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import read_class_names
     from sta.engine.budgets import meet_budgets
     from sta.engine.calibration import changes_of_clips
     from sta.engine.command_line import run_command

@@ -13,9 +13,8 @@ from mmengine.config import Config
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sta.datasets.annotations import legible
-from sta.datasets.errors import note
-from sta.datasets.preparation.folder_index import SHOWN_SUFFIXES, FolderIndex
+from sta.datasets.annotations import legible, note
+from sta.datasets.preparation.matching import SHOWN_SUFFIXES, FolderIndex
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.errors import DataError, NotFiniteError
 from sta.pruning import Variant

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from sta.datasets.scan_progress import rate_text, time_text
+from sta.datasets.preparation.scan import rate_text, time_text
 
 # A batch that takes longer shows how many of its views are done.
 _LONG_BATCH_S = 3.0

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.manifest import COLUMNS, Manifest, ManifestLine
-from sta.datasets.scan import VideoScan
+from sta.datasets.preparation.scan import COLUMNS, Manifest, ManifestLine, VideoScan
 from sta.errors import DataError
 
 GOOD = VideoScan('a, b/"c".mp4', 12, 1700000000.1234567, 30, 64, 48, 29.97, 'h264', 'pyav', '', 3)

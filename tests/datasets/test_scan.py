@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sta.datasets import decoding, scan
-from sta.datasets.decoding import DecordReader, PyAVReader
-from sta.datasets.frame_index import PacketIndex
-from sta.datasets.scan import VideoScan, scan_videos
+from sta.datasets import decoding
+from sta.datasets.decoding import DecordReader, PacketIndex, PyAVReader
+from sta.datasets.preparation import scan
+from sta.datasets.preparation.scan import VideoScan, scan_videos
 from sta.errors import DataError, VideoError
 from tests.datasets.broken import write_rotated
 from tests.datasets.movies import write_movie

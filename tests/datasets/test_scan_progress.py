@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sta.datasets import scan_progress
-from sta.datasets.scan_progress import ScanProgress
+from sta.datasets.preparation import scan as scan_progress
+from sta.datasets.preparation.scan import ScanProgress
 
 
 @pytest.fixture

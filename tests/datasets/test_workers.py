@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sta.datasets.workers import in_processes
+from sta.datasets.preparation.scan import in_processes
 from sta.errors import DataError, DeadProcessError
 
 

@@ -162,7 +162,7 @@ def test_another_split(tmp_path, capsys) -> None:
 
 
 def test_an_interrupt_keeps_what_was_found(official, tmp_path, monkeypatch, capsys) -> None:
-    from sta.datasets.scan_progress import ScanProgress
+    from sta.datasets.preparation.scan import ScanProgress
 
     write_videos(tmp_path / 'videos', *FILES)
     true_advance = ScanProgress.advance
