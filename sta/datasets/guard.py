@@ -7,9 +7,11 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any, NoReturn
 
@@ -23,6 +25,10 @@ _CRASHES = (*_FATAL[:3], signal.SIGABRT, signal.SIGILL)
 KILLED = 'was killed (is memory short?)'
 # Of processes in a row: two decoders on each of three videos.
 _MOST_DEATHS = 6
+
+
+# Our ends of all guards of this process.
+_channels: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 class GuardError(RuntimeError):
@@ -63,13 +69,25 @@ class Guard:
             DeadProcessError: it was killed or crashed so often in a row, on whatever arguments,
                 that they are not to blame.
         """
+        self.start(*arguments)
+        return self.answer()
+
+    def start(self, *arguments: Any) -> None:
+        """Call the function without waiting for what it returns, which :meth:`answer` gives."""
+        self._arguments = arguments
         if not hasattr(os, 'fork'):
-            return self.work(*arguments)
+            return
         if self._channel is None or self._owner != os.getpid():
-            self._start()
+            self._fork()
         self._calls += 1
-        try:
+        with suppress(ConnectionError):  # it has died: the answer says how
             self._channel.send(arguments)
+
+    def answer(self) -> Any:
+        """Wait for what the function returns; raises what :meth:`__call__` raises."""
+        if not hasattr(os, 'fork'):
+            return self.work(*self._arguments)
+        try:
             answer = _receive(self._channel)
         except (EOFError, ConnectionError):
             raise self._death() from None
@@ -79,21 +97,29 @@ class Guard:
         return answer
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """End the process at once, whatever it does; the next call starts another."""
         if self._channel is not None and self._owner == os.getpid():
+            os.kill(self._pid, signal.SIGKILL)
             self._end()
+
+    def fileno(self) -> int:
+        """What :func:`answered` looks at."""
+        return self._channel.fileno()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or one that is sent elsewhere, starts a process of its own."""
         return {**self.__dict__, '_owner': 0, '_pid': 0, '_calls': 0, '_channel': None}
 
-    def _start(self) -> None:
+    def _fork(self) -> None:
         self._channel, theirs = Pipe()
         self._owner, self._calls = os.getpid(), 0
         self._pid = os.fork()
         if self._pid == 0:
-            self._channel.close()
+            # With copies of our ends open, nobody would see that we are gone.
+            for channel in [self._channel, *_channels]:
+                channel.close()
             self._serve(theirs)
+        _channels.add(self._channel)
         theirs.close()
 
     def _serve(self, channel: Connection) -> NoReturn:
@@ -138,6 +164,11 @@ class Guard:
         self._channel.close()
         self._channel = None
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def answered(guards: Iterable[Guard]) -> list[Guard]:
+    """Guards whose answer is there, of some that were started; waits for the first."""
+    return wait(list(guards)) if hasattr(os, 'fork') else list(guards)
 
 
 def how_it_ended(code: int | None) -> str:

@@ -10,11 +10,11 @@ import torch
 from scipy.special import logsumexp
 
 from sta.analysis.fidelity import Observed, observe
+from sta.datasets.progress import VideoProgress
 from sta.errors import DataError, NotFiniteError
 from sta.evaluation import all_finite
 
 from .batches import living_workers, load_batches, plan_batches, timed
-from .progress import EvaluationProgress
 from .scoring import not_finite_text
 
 
@@ -53,7 +53,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     batches = plan_batches(len(loader.dataset), loader.batch_size, ())
     parts, labels, num_broken = [], [], 0
     loaded = timed(load_batches(loader, batches))
-    progress = EvaluationProgress(num_videos=len(loader.dataset), shown=True)
+    progress = VideoProgress(num_videos=len(loader.dataset), shown=True)
     with living_workers(), progress:
         for places, (batch, wait_s) in zip(batches, loaded, strict=True):
             num_broken += len(batch.broken)

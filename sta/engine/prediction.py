@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 
 from sta.datasets.annotations import legible, note
 from sta.datasets.preparation.matching import SHOWN_SUFFIXES, FolderIndex
+from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.errors import DataError, NotFiniteError
 from sta.pruning import Variant
 
 from .batches import Batch, living_workers, load_batches, timed
-from .progress import EvaluationProgress
 from .scoring import Scorer, check_on_nonfinite, not_finite_text
 from .session import explained
 
@@ -90,7 +90,7 @@ def predict(
     )
     loader = files_loader(config, files)
     batches = timed(load_batches(loader, [range(i, i + 1) for i in range(len(files))]))
-    progress = EvaluationProgress(
+    progress = VideoProgress(
         num_videos=len(files), verb=('predicting', 'predicted'), line_at_end=False
     )
     scorer.on_views = progress.count_views

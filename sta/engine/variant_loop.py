@@ -13,6 +13,7 @@ from mmengine.runner import BaseLoop
 
 from sta.datasets.annotations import legible
 from sta.datasets.guard import KILLED
+from sta.datasets.progress import VideoProgress
 from sta.errors import NotFiniteError
 from sta.evaluation import (
     Conditions,
@@ -25,7 +26,6 @@ from sta.evaluation import (
 from sta.pruning.variants import expand_variants
 
 from .batches import Batch, living_workers, load_batches, plan_batches, timed
-from .progress import EvaluationProgress
 from .run_folder import RunFolder
 from .scoring import PRECISIONS, Scorer, check_on_nonfinite, not_finite_text
 from .shard import WHOLE
@@ -119,7 +119,7 @@ class VariantTestLoop(BaseLoop):
         shown = not dist.is_initialized() or dist.get_rank() == 0
         # The workers are forked first: a thread that draws must not be there then.
         loaded = zip(batches, timed(load_batches(self.dataloader, batches)), strict=True)
-        progress = EvaluationProgress(
+        progress = VideoProgress(
             num_videos=sum(map(len, batches)),
             num_stored=self._num_stored(batches),
             shown=shown and bool(batches),
@@ -179,7 +179,7 @@ class VariantTestLoop(BaseLoop):
         self,
         scorer: Scorer,
         loaded: Iterable[tuple[range, tuple[Batch, float]]],
-        progress: EvaluationProgress,
+        progress: VideoProgress,
     ) -> LocalPart:
         parts = [LocalPart({}, np.zeros(len(self.variants)))]
         for places, (batch, wait_s) in loaded:

@@ -1,4 +1,4 @@
-"""How far an evaluation is: videos/s, share of time waiting for decoding, time left."""
+"""How far work on many videos is: a bar on a terminal, a line every half minute in a log."""
 
 from __future__ import annotations
 
@@ -21,10 +21,22 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from sta.datasets.preparation.scan import rate_text, time_text
-
 # A batch that takes longer shows how many of its views are done.
 _LONG_BATCH_S = 3.0
+
+
+def rate_text(rate: float) -> str:
+    """Videos per second; seconds per video where that is the number of interest."""
+    if rate >= 0.1:
+        return f'{rate:.1f} videos/s'
+    return f'{1 / rate:.0f} s/video' if rate > 0 else 'no video yet'
+
+
+def time_text(seconds: float) -> str:
+    """Seconds up to ten minutes, then minutes, from two hours on hours."""
+    if seconds < 600:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
 class _Live(ProgressColumn):
@@ -38,16 +50,19 @@ class _Live(ProgressColumn):
         return Text(self._text())
 
 
-class EvaluationProgress:
-    """A bar on a terminal, a line every half minute in a log file; both from the first batch on.
+class VideoProgress:
+    """Counts videos that are done; shows how many, how fast, and how long the rest will take.
 
     Args:
-        num_videos: how many this process will evaluate.
-        num_stored: how many were evaluated before; they count as done, not as work.
+        num_videos: how many this process will work on.
+        num_stored: how many were done before; they count as done, not as work.
         shown: False prints nothing (all processes but the first).
         seconds_between_lines: how often a log gets a line.
         verb: what is done to a video, for a bar and for a log.
         line_at_end: a log gets a line at the end, however short it took.
+        waiting: what happens before the first is done.
+        detail: what else is told beside the rate; None tells what share of the time decoding was
+            waited for.
     """
 
     def __init__(
@@ -59,6 +74,8 @@ class EvaluationProgress:
         seconds_between_lines: float = 30.0,
         verb: tuple[str, str] = ('evaluating', 'evaluated'),
         line_at_end: bool = True,
+        waiting: str = 'decoding the first batch',
+        detail: Callable[[], str] | None = None,
     ) -> None:
         self.num_videos = num_videos
         self.num_stored = num_stored
@@ -68,6 +85,7 @@ class EvaluationProgress:
         self._seconds_between_lines = seconds_between_lines
         self._verb = verb
         self._line_at_end = line_at_end
+        self._waiting, self._detail = waiting, detail or self._waited
         self._start = self._last_line = self._batch_start = time.perf_counter()
         self._views = ''
         self._ended = threading.Event()
@@ -86,7 +104,7 @@ class EvaluationProgress:
             )
             self._task = self._bar.add_task('', total=num_stored + num_videos, completed=num_stored)
 
-    def __enter__(self) -> EvaluationProgress:
+    def __enter__(self) -> VideoProgress:
         if self._bar is not None:
             self._bar.start()
         elif self._shown:
@@ -113,7 +131,7 @@ class EvaluationProgress:
         """Share of the time that was spent waiting for decoded videos."""
         return self.wait_s / max(self.elapsed_s, 1e-9)
 
-    def advance(self, num_videos: int, wait_s: float) -> None:
+    def advance(self, num_videos: int, wait_s: float = 0.0) -> None:
         """Count finished videos and the time their decoding was waited for."""
         self.done += num_videos
         self.wait_s += wait_s
@@ -166,11 +184,14 @@ class EvaluationProgress:
     def _said(self) -> str:
         views = self._views
         if not self.done:
-            waiting = 'decoding the first batch' if not views else f'first batch: {views}'
+            waiting = self._waiting if not views else f'first batch: {views}'
             return f'{waiting}, {time_text(self.elapsed_s)} so far'
         rate = self.done / max(self.elapsed_s, 1e-9)
         left = (self.num_videos - self.done) / max(rate, 1e-9)
-        parts = [rate_text(rate), f'{self.wait_share:.0%} waiting for decoding']
+        parts = [rate_text(rate), self._detail()]
         if views and time.perf_counter() - self._batch_start > _LONG_BATCH_S:
             parts.append(views)
-        return ', '.join([*parts, f'{time_text(left)} left'])
+        return ', '.join(filter(None, [*parts, f'{time_text(left)} left']))
+
+    def _waited(self) -> str:
+        return f'{self.wait_share:.0%} waiting for decoding'
