@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 from sta.datasets.video_list import BrokenVideo
 from sta.errors import DataError
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 from sta.errors import DataError
 from sta.pruning.variants import chosen_variants
 

@@ -23,7 +23,7 @@ from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.annotations import legible
 from sta.datasets.augmentation import COLLATE
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, NotFiniteError
 
 from .batches import living_workers

@@ -8,7 +8,7 @@ import torch
 from mmaction.registry import LOOPS
 from mmengine.runner import ValLoop
 
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 
 from .batches import Batch, collate, living_workers
 

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from sta.datasets.guard import Guard, GuardError, answered
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import Guard, GuardError, answered, through_memory
 from sta.errors import DeadProcessError
 
 
