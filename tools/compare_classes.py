@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.class_names import OFFICIAL
+from sta.datasets.annotations import OFFICIAL
 from sta.start import hosts_needed, tool_parser
 
 
@@ -48,7 +48,7 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.atomic import check_folder
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import read_class_names
     from sta.engine.cli import run_command
     from sta.errors import DataError
     from sta.evaluation import compare_classes

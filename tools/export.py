@@ -53,7 +53,7 @@ with hosts_needed():
     from mmengine.config import Config
 
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import read_class_names
     from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model, variants_of

@@ -67,10 +67,8 @@ with hosts_needed():
         TimeRemainingColumn,
     )
 
-    from sta.datasets.motions.clip import DIFFICULTIES, ClipSource
-    from sta.datasets.motions.difficulty import Difficulty
-    from sta.datasets.motions.preview import save_contact_sheet
-    from sta.datasets.motions.writer import write_split
+    from sta.datasets.motions.clips import DIFFICULTIES, ClipSource, save_contact_sheet, write_split
+    from sta.datasets.motions.scene import Difficulty
     from sta.errors import MotionsError
 
 NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}

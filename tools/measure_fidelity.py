@@ -65,7 +65,7 @@ with hosts_needed():
     import numpy as np
 
     from sta.atomic import check_folder
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import read_class_names
     from sta.engine.budgets import changes_of_clips, meet_budgets
     from sta.engine.cli import run_command
     from sta.engine.clips import Observations, observe_videos

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.class_names import OFFICIAL
+from sta.datasets.annotations import OFFICIAL
 from sta.start import find_path, hosts_needed, tool_parser
 
 
@@ -50,8 +50,7 @@ with hosts_needed():
 
     from sta.atomic import check_target, write_text
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import legible
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import legible, read_class_names
     from sta.datasets.video_list import BrokenVideo
     from sta.engine.cli import run_command
     from sta.engine.clips import files_dataset, find_videos, predict

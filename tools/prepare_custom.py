@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.datasets.class_names import OFFICIAL
+from sta.datasets.annotations import OFFICIAL
 from sta.start import find_path, hosts_needed, tool_parser
 
 with hosts_needed():
-    from sta.datasets.preparation.options import add_options, num_cores, settings_of
+    from sta.datasets.preparation.prepare import add_options, num_cores, settings_of
     from sta.datasets.preparation.splitting import ORDERS, Split, SplitSettings
 
 BATCH_SIZE = 8
@@ -81,28 +81,27 @@ with hosts_needed():
 
     from sta.atomic import write_text
     from sta.checkpoints import load_encoder
-    from sta.datasets.class_names import read_class_names
-    from sta.datasets.preparation.class_lookup import ClassLookup
-    from sta.datasets.preparation.evaluation_command import (
+    from sta.datasets.annotations import ClassLookup, read_class_names
+    from sta.datasets.preparation.matching import Annotations, FolderIndex
+    from sta.datasets.preparation.prepare import (
+        Outputs,
+        Prepared,
         Recipe,
         as_argument,
         class_list,
         config_text,
+        describe,
         epochs_for,
         names_sides,
+        prepare,
         train_config_text,
     )
-    from sta.datasets.preparation.folder_index import FolderIndex
-    from sta.datasets.preparation.outputs import Outputs
-    from sta.datasets.preparation.own_videos import (
+    from sta.datasets.preparation.readers import (
         read_class_folders,
         read_labelled_files,
         split_and_groups,
     )
-    from sta.datasets.preparation.prepare import Prepared, prepare
     from sta.datasets.preparation.splitting import given_split, made_split
-    from sta.datasets.preparation.summary import describe
-    from sta.datasets.preparation.wanted import Annotations
     from sta.engine.cli import run_command
     from sta.engine.config import load_config
     from sta.engine.session import build_model_of_shapes

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sta.start import REPOSITORY, hosts_needed, tool_parser
 
 with hosts_needed():
-    from sta.datasets.preparation.options import add_options, settings_of
+    from sta.datasets.preparation.prepare import add_options, settings_of
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -34,12 +34,9 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.datasets.preparation.evaluation_command import evaluation_command
-    from sta.datasets.preparation.folder_index import FolderIndex
-    from sta.datasets.preparation.kinetics400 import read_kinetics400
-    from sta.datasets.preparation.outputs import Outputs
-    from sta.datasets.preparation.prepare import prepare
-    from sta.datasets.preparation.summary import describe
+    from sta.datasets.preparation.matching import FolderIndex
+    from sta.datasets.preparation.prepare import Outputs, describe, evaluation_command, prepare
+    from sta.datasets.preparation.readers import read_kinetics400
     from sta.engine.cli import run_command
 
 CONFIG = 'configs/sta_vit_k400.py'

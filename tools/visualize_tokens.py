@@ -68,8 +68,7 @@ with hosts_needed():
 
     from sta.atomic import check_target, replacing
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import legible
-    from sta.datasets.class_names import read_class_names
+    from sta.datasets.annotations import legible, read_class_names
     from sta.datasets.video_list import BrokenVideo
     from sta.engine.cli import run_command
     from sta.engine.clips import find_videos

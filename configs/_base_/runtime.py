@@ -3,8 +3,7 @@ custom_imports = dict(
     imports=[
         'sta.models',
         'sta.datasets.motions.symmetry',
-        'sta.datasets.rand_augment',
-        'sta.datasets.repeated_augmentation',
+        'sta.datasets.augmentation',
         'sta.datasets.transforms',
         'sta.datasets.video_list',
         'sta.engine',

@@ -1,22 +1,26 @@
-"""Lists of videos with labels, one 'path label' a line: mmaction2's and VideoMAE's."""
+"""Lists of videos with labels ('path label' lines, of mmaction2 and VideoMAE) and class names.
+
+No host library is imported: a tool asks for names of classes before its slow imports.
+"""
 
 from __future__ import annotations
 
+import difflib
+import functools
 import gzip
 import os
 import re
+import sys
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from importlib import resources
 from pathlib import PurePath
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
 from sta.errors import DataError
-
-from .errors import note
-from .preparation.class_lookup import ClassLookup
 
 Entry = TypeVar('Entry')
 _LINE = re.compile(r'^(?:"(?P<quoted>[^"]+)"|(?P<path>.+?))[\s,]+(?P<label>-?\d+)$')
@@ -377,3 +381,134 @@ def _line(entry: Annotation) -> str | None:
     match = _LINE.match(line.strip()) if line.splitlines() == [line] else None
     whole = match is not None and (match['quoted'] or match['path']) == path
     return line if whole and '\0' not in line else None
+
+
+@functools.cache
+def note(said: str) -> None:
+    """Say on stderr what is suspicious of data that is used: once, whatever reads it again."""
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(f'note: {said}', file=sys.stderr, flush=True)
+
+
+# Kinetics-400 (400 names, alphabetical) and Something-Something V2 (174 templates, by official id).
+OFFICIAL = ('kinetics400', 'ssv2')
+
+
+def read_class_names(source: str | os.PathLike) -> tuple[str, ...]:
+    """Class names by label.
+
+    Args:
+        source: 'kinetics400' or 'ssv2' for the official lists, else a text file, one name a line;
+            empty lines are not counted, which is said on stderr unless they are the last.
+
+    Raises:
+        DataError: no such file, an empty one, or a name that stands twice.
+    """
+    if source in OFFICIAL:
+        text = (resources.files('sta.datasets') / 'classes' / f'{source}.txt').read_text('utf-8')
+    else:
+        try:
+            text = read_text(source, 'class list')
+        except DataError as error:
+            close = difflib.get_close_matches(os.path.basename(source), OFFICIAL, n=1)
+            meant = f' (did you mean {close[0]}?)' if close else ''
+            raise DataError(
+                f'{error}; give a text file with one name a line, or one of '
+                f'{", ".join(OFFICIAL)}{meant}'
+            ) from None
+    return _names(text, source)
+
+
+def known_classes(
+    source: str | os.PathLike | None, num_classes: int | None = None
+) -> ClassLookup | None:
+    """Classes whose names the class folders of a list may bear; None where nobody names them.
+
+    Args:
+        source: see :func:`read_class_names`; None takes it that 400 classes are those of
+            Kinetics-400, if all class folders bear their names.
+        num_classes: of the list.
+
+    Raises:
+        DataError: see :func:`read_class_names`.
+    """
+    if source is not None:
+        return ClassLookup(read_class_names(source), str(source))
+    if num_classes != 400:
+        return None
+    return ClassLookup(read_class_names('kinetics400'), 'kinetics400', guessed=True)
+
+
+def _names(text: str, source: str | os.PathLike) -> tuple[str, ...]:
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    names = tuple(filter(None, lines))
+    if not names:
+        raise DataError(f'class list {source} is empty: it takes one name a line')
+    first: dict[str, int] = {}
+    for number, name in enumerate(lines, 1):
+        if name and first.setdefault(name, number) != number:
+            raise DataError(
+                f'class list {source}: {name!r} stands there twice, in lines {first[name]} and '
+                f'{number}: the place of a name is its label'
+            )
+    if '' in lines:
+        place = lines.index('')
+        after = next(name for name in lines[place:] if name)
+        note(
+            f'class list {source}: line {place + 1} is empty and not counted, so that {after!r} is '
+            f'label {names.index(after)}'
+        )
+    return names
+
+
+class ClassLookup:
+    """Labels by class name; 'arm_wrestling' and 'Arm Wrestling' are 'arm wrestling'.
+
+    Args:
+        names: class names by label.
+        title: whose they are, e.g. 'Kinetics-400'.
+        guessed: nobody said that they are the classes of a list: they are if all its class folders
+            bear their names.
+    """
+
+    def __init__(self, names: Sequence[str], title: str, *, guessed: bool = False) -> None:
+        self.names, self.title, self.guessed = tuple(names), title, guessed
+        self._exact = {name: label for label, name in enumerate(names)}
+        self._loose: dict[str, int] = {}
+        for label, name in enumerate(names):
+            self._loose.setdefault(plain(name), label)
+
+    def find(self, name: str) -> int | None:
+        """Label of a class; None where there is no such class."""
+        label = self._exact.get(name)
+        return self._loose.get(plain(name)) if label is None else label
+
+    def labels(self, names: Iterable[str], source: str) -> list[int]:
+        """Labels of many names.
+
+        Raises:
+            DataError: some are unknown; names them, with what may have been meant.
+        """
+        names = list(names)
+        found = [self.find(name) for name in names]
+        unknown = list(dict.fromkeys(n for n, label in zip(names, found) if label is None))
+        if not unknown:
+            return found
+        said = ', '.join(self._with_suggestion(name) for name in unknown[:3])
+        more = f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''
+        raise DataError(
+            f'{source}: {len(unknown)} of {len(set(names))} class names are not among the '
+            f'{len(self.names)} of {self.title}: {said}{more}'
+        )
+
+    def _with_suggestion(self, name: str) -> str:
+        close = difflib.get_close_matches(plain(name), self._loose, n=1, cutoff=0.6)
+        return f'{name!r}' + (f' (is it {self.names[self._loose[close[0]]]!r}?)' if close else '')
+
+
+def plain(name: str) -> str:
+    """A name without case, blanks, underscores and punctuation, for comparing.
+
+    mmaction2's scripts put underscores for blanks and hyphens for brackets in names of folders.
+    """
+    return re.sub(r'[\W_]+', ' ', name.casefold()).strip()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import NamedTuple, Protocol, TypeVar
+from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 import av
 import decord
@@ -16,9 +19,6 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.reformatter import VideoReformatter
 
 from sta.errors import VideoError
-
-from .frame_index import KeyFrame, PacketIndex, packet_index
-from .video_file import check_file
 
 # A damaged video is reported once, by the data set; FFmpeg's own lines would come on top.
 decord.logging.set_level(decord.logging.QUIET)
@@ -436,3 +436,206 @@ def _decord_reason(error: Exception) -> str:
     text = ' '.join(str(error).split())
     said = text.rpartition('Check failed: ')[2] or text
     return f'decord cannot decode it: {said[:120]}'
+
+
+# Boxes an MP4 or QuickTime file may start with; anything else is not of that family.
+_MP4_STARTS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
+_EBML, _EBML_SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Refuse what no decoder could read, with the reason in plain words.
+
+    Args:
+        path: the video.
+
+    Raises:
+        VideoError: not there, not a regular file, unreadable, empty, or shorter than it says it is.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            # A named pipe or a device would keep the reader waiting for ever.
+            raise VideoError('it is not a regular file')
+        if status.st_size == 0:
+            raise VideoError('it is empty (0 bytes)')
+        with open(path, 'rb') as file:
+            stated = stated_size(file)
+    except FileNotFoundError:
+        raise VideoError('there is no such file') from None
+    except PermissionError:
+        raise VideoError('no permission to read it') from None
+    except OSError as error:
+        raise VideoError(f'it cannot be read: {error.strerror or error}') from None
+    if stated is not None and stated > status.st_size:
+        raise VideoError(f'it is truncated: {status.st_size} of at least {stated} bytes')
+
+
+def stated_size(file: BinaryIO) -> int | None:
+    """Bytes the container says it has: at least so many; None where it does not say.
+
+    Knows MP4 and QuickTime (top-level boxes, ISO/IEC 14496-12), Matroska and WebM (EBML segment,
+    RFC 8794) and AVI (RIFF).
+
+    Args:
+        file: opened for reading bytes, at its start.
+    """
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] in _MP4_STARTS:
+        return _end_of_boxes(file)
+    if start.startswith(_EBML):
+        return _end_of_segment(file)
+    if start.startswith(b'RIFF') and start[8:12] == b'AVI ':
+        return 8 + int.from_bytes(start[4:8], 'little')
+    return None
+
+
+def _end_of_boxes(file: BinaryIO) -> int | None:
+    """Where the last of the top-level boxes ends, which may be behind the end of the file."""
+    end = 0
+    while True:
+        file.seek(end)
+        header = file.read(16)
+        # What others append to a file (padding, tags) is no box.
+        if len(header) < 8 or not all(32 <= byte < 127 for byte in header[4:8]):
+            return end
+        size = int.from_bytes(header[:4], 'big')
+        if size == 1 and len(header) == 16:
+            size = int.from_bytes(header[8:], 'big')
+        elif size == 0:  # to the end of the file, wherever that is
+            return end
+        if size < 8:
+            return None
+        end += size
+
+
+def _end_of_segment(file: BinaryIO) -> int | None:
+    """Where a Matroska segment ends; None for a live stream, whose size is unknown."""
+    file.seek(4)
+    header_size = _ebml_size(file)
+    if header_size is None:
+        return None
+    file.seek(header_size, os.SEEK_CUR)
+    if file.read(4) != _EBML_SEGMENT:
+        return None
+    size = _ebml_size(file)
+    return None if size is None else file.tell() + size
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    first = file.read(1)
+    if not first or first[0] == 0:
+        return None
+    length = 9 - first[0].bit_length()
+    value = first[0] & ((1 << (8 - length)) - 1)
+    rest = file.read(length - 1)
+    value = int.from_bytes(bytes([value]) + rest, 'big')
+    return None if value == (1 << (7 * length)) - 1 else value
+
+
+# Containers that keep the time at which a packet is shown. AVI keeps none, a transport or program
+# stream not that of each packet; Windows Media and Ogg keep other times than it.
+_TIMED_CONTAINERS = {'mov', 'matroska', 'flv'}
+# One packet is one shown frame, except as _hides says. MPEG-4 part 2 may pack two frames into one
+# packet or hold frames without content, VP8 hides those that are only referred to, MPEG-2 and VC-1
+# may hold fields.
+_ONE_FRAME_A_PACKET = {'h264', 'hevc', 'vp9', 'av1', 'mjpeg', 'prores', 'dnxhd', 'ffv1', 'png'}
+
+
+class KeyFrame(NamedTuple):
+    """A frame from which on all later ones can be decoded.
+
+    Attributes:
+        place: among the frames, from 0.
+        time: at which it is shown, in units of the stream.
+        decoding_time: at which it is decoded, not after that.
+    """
+
+    place: int
+    time: int
+    decoding_time: int
+
+
+@dataclass(frozen=True)
+class PacketIndex:
+    """Frames of a video by the time at which they are shown.
+
+    Attributes:
+        times: of all frames, ascending, in units of the stream.
+        keys: key frames in their order; the first has place 0.
+    """
+
+    times: tuple[int, ...]
+    keys: tuple[KeyFrame, ...]
+
+    def key_before(self, place: int) -> KeyFrame:
+        """The last key frame that is not behind a frame."""
+        return self.keys[bisect_right(self.keys, place, key=lambda key: key.place) - 1]
+
+    def key_at(self, packet: av.Packet) -> KeyFrame | None:
+        """The key frame that a packet holds."""
+        number = bisect_right(self.keys, packet.pts or 0, key=lambda key: key.time) - 1
+        return self.keys[number] if number >= 0 and self.keys[number].time == packet.pts else None
+
+
+def packet_index(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> PacketIndex | None:
+    """Read all packets of a stream.
+
+    Args:
+        container: at its start; it is at its end afterwards.
+        stream: its video stream.
+
+    Returns:
+        The index; None where the packets do not say which frames are shown.
+    """
+    kinds = set(container.format.name.split(','))
+    codec = stream.codec_context.name
+    if _TIMED_CONTAINERS.isdisjoint(kinds) or _family(codec) not in _ONE_FRAME_A_PACKET:
+        return None
+    packets = []
+    for packet in container.demux(stream):
+        if not packet.size:  # the last one, which empties the decoder
+            continue
+        # A packet that an edit list cuts away is decoded and not shown.
+        if packet.pts is None or packet.is_discard or _hides(packet, codec):
+            return None
+        # Matroska keeps no time of decoding.
+        dts = packet.pts if packet.dts is None else packet.dts
+        packets.append((packet.pts, dts, packet.is_keyframe))
+    times = sorted(time for time, _, _ in packets)
+    if not packets or len(set(times)) < len(times):
+        return None
+    # Frames before the first key frame, or shown before it, refer to what was cut away.
+    if not packets[0][2] or packets[0][0] != times[0]:
+        return None
+    place_of = {time: place for place, time in enumerate(times)}
+    keys = tuple(KeyFrame(place_of[pts], pts, dts) for pts, dts, is_key in packets if is_key)
+    # Key frames that are not shown in the order of their packets are none.
+    if any(one.place >= other.place for one, other in zip(keys, keys[1:])):
+        return None
+    return PacketIndex(tuple(times), keys)
+
+
+def _family(codec: str) -> str:
+    """'av1' of 'libdav1d', 'vp9' of 'libvpx-vp9': decoders have names of their own."""
+    return {'libdav1d': 'av1', 'libaom-av1': 'av1', 'libvpx-vp9': 'vp9'}.get(codec, codec)
+
+
+def _hides(packet: av.Packet, codec: str) -> bool:
+    """Whether a packet of VP9 holds a frame that is only referred to.
+
+    Bits of its first byte (VP9 bitstream specification, 6.2): marker 2, profile 2 (the third
+    profile has a reserved bit more), show_existing_frame, frame_type, show_frame. Several frames in
+    a packet, of which one is shown, end with a byte 110xxxxx (annex B).
+    """
+    if _family(codec) != 'vp9':
+        return False
+    content = memoryview(packet)
+    if content[-1] >> 5 == 0b110:
+        return False
+    bits = content[0] << 1 if content[0] >> 4 & 0b11 == 0b11 else content[0]
+    shows_existing, shows = bits >> 3 & 1, bits >> 1 & 1
+    return not (shows_existing or shows)

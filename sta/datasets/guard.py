@@ -1,28 +1,51 @@
-"""Run a function in a process of its own, which may hang, crash or leak without harm to ours."""
+"""Work in other processes, which may hang, crash or leak without harm to ours, and its way back.
+
+What comes back passes in memory of its own, not through /dev/shm: torch and the standard library
+share memory as files below it, which is 64 MB in a container unless somebody asked for more; 15
+views of one video are 36 MB. Memory of memfd_create belongs to no mounted file system: it is
+bounded by the machine's alone, and goes with the last process that holds it, however that ends.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import faulthandler
 import gc
+import io
+import itertools
+import mmap
+import multiprocessing
 import os
+import pickle
 import signal
+import socket
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle, send_handle
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from sta.errors import DeadProcessError
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
 
-from .transport import pack, unpack
+from sta.errors import DataError, DeadProcessError
 
-# What torch's data loading workers install handlers for; in a guard they shall simply end it.
-_FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGTERM)
-_CRASHES = (*_FATAL[:3], signal.SIGABRT, signal.SIGILL)
+# What torch's data loading workers install handlers for, which print a line each; here a crash
+# shall simply end the process.
+_HANDLED = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)
+_CRASHES = (*_HANDLED, signal.SIGABRT, signal.SIGILL)
 KILLED = 'was killed (is memory short?)'
 # Of processes in a row: two decoders on each of three videos.
 _MOST_DEATHS = 6
+# Our ends of all guards of this process.
+_channels: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
 class GuardError(RuntimeError):
@@ -63,13 +86,25 @@ class Guard:
             DeadProcessError: it was killed or crashed so often in a row, on whatever arguments,
                 that they are not to blame.
         """
+        self.start(*arguments)
+        return self.answer()
+
+    def start(self, *arguments: Any) -> None:
+        """Call the function without waiting for what it returns, which :meth:`answer` gives."""
+        self._arguments = arguments
         if not hasattr(os, 'fork'):
-            return self.work(*arguments)
+            return
         if self._channel is None or self._owner != os.getpid():
-            self._start()
+            self._fork()
         self._calls += 1
-        try:
+        with suppress(ConnectionError):  # it has died: the answer says how
             self._channel.send(arguments)
+
+    def answer(self) -> Any:
+        """Wait for what the function returns; raises what :meth:`__call__` raises."""
+        if not hasattr(os, 'fork'):
+            return self.work(*self._arguments)
+        try:
             answer = _receive(self._channel)
         except (EOFError, ConnectionError):
             raise self._death() from None
@@ -79,21 +114,29 @@ class Guard:
         return answer
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """End the process at once, whatever it does; the next call starts another."""
         if self._channel is not None and self._owner == os.getpid():
+            os.kill(self._pid, signal.SIGKILL)
             self._end()
+
+    def fileno(self) -> int:
+        """What :func:`answered` looks at."""
+        return self._channel.fileno()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or one that is sent elsewhere, starts a process of its own."""
         return {**self.__dict__, '_owner': 0, '_pid': 0, '_calls': 0, '_channel': None}
 
-    def _start(self) -> None:
+    def _fork(self) -> None:
         self._channel, theirs = Pipe()
         self._owner, self._calls = os.getpid(), 0
         self._pid = os.fork()
         if self._pid == 0:
-            self._channel.close()
+            # With copies of our ends open, nobody would see that we are gone.
+            for channel in [self._channel, *_channels]:
+                channel.close()
             self._serve(theirs)
+        _channels.add(self._channel)
         theirs.close()
 
     def _serve(self, channel: Connection) -> NoReturn:
@@ -101,7 +144,7 @@ class Guard:
             # What the parent left to be collected stays: a decoder that ends here would wait for
             # threads that only the parent has.
             gc.freeze()
-            for number in (*_FATAL, signal.SIGALRM):
+            for number in (*_HANDLED, signal.SIGTERM, signal.SIGALRM):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the closed channel ends us
             faulthandler.disable()  # a crash is told in one line, by the parent
@@ -138,6 +181,11 @@ class Guard:
         self._channel.close()
         self._channel = None
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def answered(guards: Iterable[Guard]) -> list[Guard]:
+    """Guards whose answer is there, of some that were started; waits for the first."""
+    return wait(list(guards)) if hasattr(os, 'fork') else list(guards)
 
 
 def how_it_ended(code: int | None) -> str:
@@ -178,11 +226,268 @@ def _send(channel: Connection, answer: Any) -> None:
 
 
 def _receive(channel: Connection) -> Any:
-    parcel = channel.recv()
+    return _opened(channel.recv(), lambda: recv_handle(channel))
+
+
+class Parcel(NamedTuple):
+    """A pickled object whose arrays and tensors lie outside of the pickle.
+
+    Attributes:
+        head: the pickle.
+        places: where in the memory each of them starts and ends, in bytes.
+        memory: descriptor of the memory, the holder's to close; None where there is nothing in it.
+    """
+
+    head: bytes
+    places: list[tuple[int, int]]
+    memory: int | None
+
+
+def pack(thing: Any) -> Parcel:
+    """Pickle an object; its arrays and tensors are copied once.
+
+    Raises:
+        OSError: no memory or no descriptor is left.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    file = io.BytesIO()
+    _Pickler(file, protocol=5, buffer_callback=buffers.append).dump(thing)
+    raws = [buffer.raw() for buffer in buffers]
+    places, total = _layout([raw.nbytes for raw in raws])
+    if not total:
+        return Parcel(file.getvalue(), places, None)
+    memory = _new_memory()
+    try:
+        # Written, not mapped: it takes half the time, and what does not fit is an error, no signal.
+        for (start, _), raw in zip(places, raws, strict=True):
+            _write(memory, raw, start)
+        os.ftruncate(memory, total)
+    except BaseException:
+        os.close(memory)
+        raise
+    return Parcel(file.getvalue(), places, memory)
+
+
+def unpack(parcel: Parcel) -> Any:
+    """The object again. Its arrays lie in the memory of the parcel, which is freed with the last.
+
+    Raises:
+        OSError: the memory cannot be mapped.
+    """
+    if parcel.memory is None:
+        return pickle.loads(parcel.head, buffers=[bytearray() for _ in parcel.places])
+    memory = memoryview(mmap.mmap(parcel.memory, os.fstat(parcel.memory).st_size))
+    return pickle.loads(parcel.head, buffers=[memory[start:end] for start, end in parcel.places])
+
+
+def _opened(parcel: Parcel, arriving: Callable[[], int]) -> Any:
+    """The object of a parcel whose memory arrives by another way."""
     if parcel.memory is None:
         return unpack(parcel)
-    memory = recv_handle(channel)
+    memory = arriving()
     try:
         return unpack(parcel._replace(memory=memory))
     finally:
         os.close(memory)
+
+
+class _Pickler(pickle.Pickler):
+    """Passes tensors on as pickle passes on arrays; by itself it would copy them three times."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        if type(thing) is not Tensor or not _is_plain(thing):
+            return NotImplemented
+        # From the outermost axis of the memory to the innermost: strides come back as they were.
+        order = sorted(range(thing.dim()), key=thing.stride, reverse=True)
+        dense = thing.permute(order).contiguous()
+        raw = pickle.PickleBuffer(dense.reshape(-1).view(torch.uint8).numpy())
+        return _tensor, (raw, dense.dtype, tuple(dense.shape), tuple(order))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and tensor.device.type == 'cpu'
+        and tensor.numel() > 0
+        and not (tensor.requires_grad or tensor.is_quantized or tensor.is_complex())
+        and not tensor.is_neg()
+    )
+
+
+def _tensor(raw: Any, dtype: torch.dtype, shape: tuple[int, ...], order: tuple[int, ...]) -> Tensor:
+    places = sorted(range(len(order)), key=order.__getitem__)
+    return torch.frombuffer(raw, dtype=dtype).view(shape).permute(places)
+
+
+def _layout(sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
+    """Where arrays of these sizes start and end, each at a multiple of 64 bytes, and the whole."""
+    places, total = [], 0
+    for size in sizes:
+        places.append((total, total + size))
+        total += -(-size // 64) * 64
+    return places, total
+
+
+def _write(memory: int, raw: memoryview, start: int) -> None:
+    while raw.nbytes:  # one call writes 2 GB at most
+        written = os.pwrite(memory, raw, start)
+        raw, start = raw[written:], start + written
+
+
+def _new_memory() -> int:
+    """Descriptor of new memory; of an unnamed file where the system has no memfd_create."""
+    try:
+        return getattr(os, 'memfd_create', _memfd_create)('sta')
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _memfd_create(name: str) -> int:
+    """The C library's: Pythons that are built for old systems (conda) lack it."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), 'memfd_create', None)
+    found = -1 if function is None else function(name.encode(), 1)  # MFD_CLOEXEC
+    if found < 0:
+        raise OSError(errno.ENOSYS if function is None else ctypes.get_errno(), 'memfd_create')
+    return found
+
+
+def through_memory(loader: DataLoader) -> DataLoader:
+    """Let the workers of a data loader hand over their batches in memory of their own.
+
+    Whatever a collation returns arrives as before: plain CPU tensors and arrays without a pass
+    through /dev/shm, the rest pickled. What cannot be pickled, or finds no memory, is an error of
+    the worker, which torch reports; by itself torch would print it and wait for the batch forever.
+
+    Args:
+        loader: not yet iterated over; changed.
+
+    Returns:
+        The loader.
+
+    Raises:
+        DataError: not even the locks of the workers find room in /dev/shm.
+    """
+    if not loader.num_workers or isinstance(loader.collate_fn, _Sending):
+        return loader
+    _check_locks(loader)
+    if hasattr(socket, 'send_fds'):
+        loader.collate_fn = _Sending(loader.collate_fn)
+        loader.worker_init_fn = _QuietStart(loader.worker_init_fn)
+    return loader
+
+
+def _check_locks(loader: DataLoader) -> None:
+    try:
+        (loader.multiprocessing_context or multiprocessing).Lock()
+    except OSError as error:
+        raise DataError(
+            f'data loading workers cannot be started: {error.strerror}; a few KB of /dev/shm are '
+            f'needed for their locks: free them, or load in the main process (num_workers=0)'
+        ) from None
+
+
+class _QuietStart:
+    """Start a worker whose crash is told by the parent alone, in one line."""
+
+    def __init__(self, start: Callable[[int], None] | None) -> None:
+        self._start = start
+
+    def __call__(self, worker_id: int) -> None:
+        gc.freeze()  # see Guard: what the parent left is not for its children to end
+        faulthandler.disable()
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        if self._start is not None:
+            self._start(worker_id)
+
+
+class _Sending:
+    """Collates; in a worker also packs the batch and sends its memory to the process that waits.
+
+    The descriptor of the memory goes through a pair of sockets that all workers inherit, before
+    the rest goes through torch's queue. The standard library's DupFd would do the same, but leaves
+    a socket in /tmp behind for every worker that is killed.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self.collate = collate
+        receiving, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._receiver = _Receiver(receiving)  # lives as long as the loader
+        self._number, self._sent = self._receiver.number, 0
+        weakref.finalize(self, self._socket.close)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker that is not forked is given."""
+        return {**self.__dict__, '_receiver': None}
+
+    def __call__(self, samples: Any) -> Any:
+        batch = self.collate(samples)
+        return batch if get_worker_info() is None else self._send(batch)
+
+    def _send(self, batch: Any) -> _Sent:
+        parcel = pack(batch)
+        self._sent += 1
+        key = (os.getpid(), self._sent)
+        if parcel.memory is not None:
+            try:
+                socket.send_fds(self._socket, [b'%d %d' % key], [parcel.memory])
+            finally:
+                os.close(parcel.memory)
+        return _Sent(self._number, key, parcel)
+
+
+class _Sent(NamedTuple):
+    """What goes through torch's queue, and is the batch when it comes out of it."""
+
+    receiver: int
+    key: tuple[int, int]
+    parcel: Parcel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self.receiver, self.key, tuple(self.parcel))
+
+
+def _received(receiver: int, key: tuple[int, int], parcel: tuple[Any, ...]) -> Any:
+    return _opened(Parcel(*parcel), lambda: _Receiver.living[receiver].descriptor(key))
+
+
+class _Receiver:
+    """Where the descriptors of a loader's workers arrive."""
+
+    living: weakref.WeakValueDictionary[int, _Receiver] = weakref.WeakValueDictionary()
+    _numbers = itertools.count()
+
+    def __init__(self, receiving: socket.socket) -> None:
+        self.number = next(self._numbers)
+        self.living[self.number] = self
+        self._socket = receiving
+        self._arrived: dict[tuple[int, int], int] = {}
+        self._lock = threading.Lock()
+        weakref.finalize(self, _close, receiving, self._arrived)
+
+    def descriptor(self, key: tuple[int, int]) -> int:
+        """What a worker has sent under a key, which it does before it says so in the queue.
+
+        Raises:
+            OSError: this process may open no more files.
+        """
+        with self._lock:
+            while key not in self._arrived:
+                said, found, *_ = socket.recv_fds(self._socket, 64, 1, socket.MSG_DONTWAIT)
+                if not found:
+                    raise OSError(errno.EMFILE, f'{os.strerror(errno.EMFILE)} (ulimit -n)')
+                pid, number = map(int, said.split())
+                self._arrived[pid, number] = found[0]
+            # Workers send in order: what is older belongs to an iteration that was broken off.
+            for old in [old for old in self._arrived if old[0] == key[0] and old[1] < key[1]]:
+                os.close(self._arrived.pop(old))
+            return self._arrived.pop(key)
+
+
+def _close(receiving: socket.socket, arrived: dict[tuple[int, int], int]) -> None:
+    receiving.close()
+    for descriptor in arrived.values():
+        os.close(descriptor)

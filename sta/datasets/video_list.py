@@ -13,12 +13,10 @@ from mmaction.registry import DATASETS
 
 from sta.errors import DataError, VideoError
 
-from .annotations import as_path, legible, read_annotations, sample
-from .class_names import known_classes, read_class_names
-from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError
+from .annotations import as_path, known_classes, legible, read_annotations, read_class_names, sample
+from .augmentation import RepeatedAugmentation
+from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError, check_file
 from .guard import Guard, GuardError
-from .repeated_augmentation import RepeatedAugmentation
-from .video_file import check_file
 
 ON_BROKEN = ('skip', 'error')
 MAX_REPLACEMENTS = 20

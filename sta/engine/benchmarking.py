@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sta.analysis.speed import Timing, peak_mb, pruning_share, time_interleaved
 from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, DataError
 from sta.models.prunable import PrunableBackbone
 from sta.pruning import Variant

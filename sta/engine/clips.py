@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sta.analysis.fidelity import Observed, observe
-from sta.datasets.annotations import legible, read_annotations, sample
-from sta.datasets.errors import note
-from sta.datasets.preparation.folder_index import SHOWN_SUFFIXES, FolderIndex
+from sta.datasets.annotations import legible, note, read_annotations, sample
+from sta.datasets.preparation.matching import SHOWN_SUFFIXES, FolderIndex
+from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import all_finite
 from sta.models.prunable import BoundVariant
 from sta.pruning import Variant
 
-from .cli import EvaluationProgress
 from .loop import Loaded, collate, living_workers, loaded, plan_batches
 from .scoring import Scorer, check_on_nonfinite, not_finite_text
 from .session import explained
@@ -174,7 +173,7 @@ def predict(
     )
     loader = files_loader(config, files)
     incoming = loaded(loader, [range(i, i + 1) for i in range(len(files))], model)
-    progress = EvaluationProgress(
+    progress = VideoProgress(
         num_videos=len(files), verb=('predicting', 'predicted'), line_at_end=False
     )
     scorer.on_views = progress.count_views
@@ -266,7 +265,7 @@ def observe_videos(runner: Any, *, still: float) -> Observations:
     batches = plan_batches(len(loader.dataset), loader.batch_size, ())
     parts, labels, num_broken = [], [], 0
     incoming = loaded(loader, batches, model)
-    progress = EvaluationProgress(num_videos=len(loader.dataset), shown=True)
+    progress = VideoProgress(num_videos=len(loader.dataset), shown=True)
     with living_workers(), progress:
         for batch in incoming:
             num_broken += len(batch.broken)

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sta.datasets.class_names import OFFICIAL
+from sta.datasets.annotations import OFFICIAL
 from sta.errors import ConfigError
 from sta.pruning.variants import literal
 from sta.start import find_path

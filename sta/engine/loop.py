@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sta.datasets.annotations import legible
-from sta.datasets.guard import KILLED
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import KILLED, through_memory
+from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import Conditions, EvaluationResult, ScoreStore, Stored, StoredVideo, assemble
 from sta.pruning.variants import expand_variants
 
-from .cli import EvaluationProgress, how_a_worker_died
+from .cli import how_a_worker_died
 from .run_folder import RunFolder
 from .scoring import PRECISIONS, Scorer, check_on_nonfinite, not_finite_text
 
@@ -324,7 +324,7 @@ class VariantTestLoop(BaseLoop):
         shown = not dist.is_initialized() or dist.get_rank() == 0
         # The workers are forked first: a thread that draws must not be there then.
         incoming = loaded(self.dataloader, batches, scorer.model)
-        progress = EvaluationProgress(
+        progress = VideoProgress(
             num_videos=sum(map(len, batches)),
             num_stored=self._num_stored(batches),
             shown=shown and bool(batches),
@@ -381,7 +381,7 @@ class VariantTestLoop(BaseLoop):
         return sum(map(len, planned)) - sum(map(len, left))
 
     def _score_batches(
-        self, scorer: Scorer, incoming: Iterable[Loaded], progress: EvaluationProgress
+        self, scorer: Scorer, incoming: Iterable[Loaded], progress: VideoProgress
     ) -> LocalPart:
         parts = [LocalPart({}, np.zeros(len(self.variants)))]
         for batch in incoming:

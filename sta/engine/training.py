@@ -24,8 +24,8 @@ from torch import nn
 from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
 from sta.datasets.annotations import legible
-from sta.datasets.repeated_augmentation import COLLATE
-from sta.datasets.transport import through_memory
+from sta.datasets.augmentation import COLLATE
+from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, NotFiniteError
 
 from .loop import living_workers

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 from torch import nn
 
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_class_names
 from sta.engine.session import say
 from sta.evaluation import EvaluationResult, shown_rows, summarise
 from sta.visualization import Examples, make_examples

@@ -20,8 +20,7 @@ from mmaction.registry import DATASETS
 from mmengine.config import Config
 
 from sta.atomic import check_folder, write_text
-from sta.datasets.annotations import Annotation, list_text, read_annotations, sample
-from sta.datasets.class_names import known_classes
+from sta.datasets.annotations import Annotation, known_classes, list_text, read_annotations, sample
 from sta.engine.clips import files_dataset, find_videos
 from sta.engine.config import parse_option
 from sta.engine.run_folder import choose_folder

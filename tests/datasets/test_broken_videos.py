@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import sta.datasets.decoding
 import sta.models  # noqa: F401  (heals the host)
 from sta.datasets import transforms  # noqa: F401  (registers them)
-from sta.datasets.frame_index import PacketIndex
+from sta.datasets.decoding import PacketIndex
 from sta.datasets.video_list import BrokenVideo, VideoListDataset
 from sta.errors import DataError
 from tests.datasets.broken import BROKEN, write_av1

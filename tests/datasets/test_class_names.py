@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_class_names
 from sta.errors import DataError
 
 

@@ -10,8 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from sta.datasets.decoding import DECODERS, open_video, read_header, turned
-from sta.datasets.video_file import check_file, stated_size
+from sta.datasets.decoding import DECODERS, check_file, open_video, read_header, stated_size, turned
 from sta.errors import VideoError
 from tests.datasets.broken import (
     BROKEN,

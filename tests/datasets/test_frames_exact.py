@@ -16,10 +16,10 @@ from sta.datasets.decoding import (
     COUNTED,
     MiscountError,
     PyAVReader,
+    _hides,
     _video_stream,
     open_video,
 )
-from sta.datasets.frame_index import _hides
 from sta.errors import VideoError
 from tests.datasets.numbered import (
     HEIGHT,

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from sta.datasets.guard import Guard, GuardError
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import Guard, GuardError, answered, through_memory
 from sta.errors import DeadProcessError
 
 
@@ -36,6 +35,8 @@ def answer(task: str, value: object = None) -> object:
         raise RuntimeError('unexpected')
     if task == 'die':
         os.kill(os.getpid(), signal.SIGKILL)
+    if task == 'interrupt':  # which is for the parent to handle
+        os.kill(os.getpid(), signal.SIGINT)
     return None
 
 
@@ -130,6 +131,29 @@ def test_the_process_is_replaced_after_so_many_calls() -> None:
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [3, 3, 1]
 
 
+def test_several_work_at_a_time_and_each_is_replaced_while_the_others_live() -> None:
+    guards = [Guard(answer, time_limit_s=30, calls_per_process=2) for _ in range(3)]
+    for guard in guards:
+        guard.start('pid')
+    pids = []
+    while len(pids) < 12:
+        for guard in answered(guards):
+            pids.append(guard.answer())
+            guard.start('pid')
+    assert os.getpid() not in pids and 6 <= len(set(pids)) <= 8
+    guards[0].close()
+    guards[0].start('hang')
+    guards[1].close()
+    start = time.monotonic()
+    guards[0].close()
+    assert time.monotonic() - start < 10
+    assert guards[2].answer()
+
+
+def test_an_interrupt_is_not_for_the_process(guard: Guard) -> None:
+    assert guard('interrupt') is None
+
+
 def test_no_process_is_left_behind(guard: Guard) -> None:
     pid = guard('pid')
     guard.close()
@@ -144,13 +168,14 @@ def test_a_copy_has_a_process_of_its_own(guard: Guard) -> None:
 
 
 def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
-    """Neither one that waits for work nor one that hangs: its alarm is its own."""
+    """Neither those that wait for work nor one that hangs: its alarm is its own."""
     script = tmp_path / 'parent.py'
     script.write_text(
         'import sys, time\n'
         'from sta.datasets.guard import Guard\n'
         'from tests.datasets.test_guard import answer\n'
-        'print(Guard(answer, time_limit_s=2)("pid"), flush=True)\n'
+        'idle = [Guard(answer, time_limit_s=2) for _ in range(2)]\n'
+        'print(*(guard("pid") for guard in idle), sep="\\n", flush=True)\n'
         'def hang(): print(answer("pid"), flush=True); time.sleep(99)\n'
         'Guard(hang, time_limit_s=2)()\n'
     )
@@ -158,7 +183,7 @@ def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
     ) as parent:
-        pids = [int(parent.stdout.readline()) for _ in range(2)]
+        pids = [int(parent.stdout.readline()) for _ in range(3)]
         parent.kill()
     deadline = time.monotonic() + 20
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.manifest import COLUMNS, Manifest, ManifestLine
-from sta.datasets.scan import VideoScan
+from sta.datasets.preparation.scan import COLUMNS, Manifest, ManifestLine, VideoScan
 from sta.errors import DataError
 
 GOOD = VideoScan('a, b/"c".mp4', 12, 1700000000.1234567, 30, 64, 48, 29.97, 'h264', 'pyav', '', 3)
@@ -41,17 +40,17 @@ def test_what_is_written_is_read(path) -> None:
 
 
 def test_every_line_is_on_disk_at_once(path) -> None:
-    with Manifest(path).appending() as appended:
+    with Manifest(path).appending() as append:
         for number, line in enumerate(LINES, 1):
-            appended.append(line)
+            append(line)
             assert len(Manifest(path).known) == number
 
 
 def test_appending_keeps_what_was_there_and_the_later_line_holds(path) -> None:
     Manifest(path).replace(LINES)
     changed = GOOD._replace(bytes=99)
-    with Manifest(path).appending() as appended:
-        appended.append(ManifestLine(3, 'arm wrestling', changed))
+    with Manifest(path).appending() as append:
+        append(ManifestLine(3, 'arm wrestling', changed))
     assert Manifest(path).known == {GOOD.path: changed, BROKEN.path: BROKEN}
 
 
@@ -62,8 +61,8 @@ def test_a_line_that_was_cut_off_is_passed_over_and_mended(path, cut) -> None:
     known = Manifest(path).known
     assert known[GOOD.path] == GOOD
     assert known.get(BROKEN.path) in (None, BROKEN)
-    with Manifest(path).appending() as appended:
-        appended.append(LINES[1])
+    with Manifest(path).appending() as append:
+        append(LINES[1])
     assert Manifest(path).known == {GOOD.path: GOOD, BROKEN.path: BROKEN}
 
 

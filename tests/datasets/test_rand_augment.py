@@ -9,7 +9,7 @@ import pytest
 from mmaction.registry import TRANSFORMS
 
 import sta.models  # noqa: F401  (heals the host, so that its transforms import)
-from sta.datasets.rand_augment import FILL, OPERATIONS, ClipRandAugment
+from sta.datasets.augmentation import FILL, OPERATIONS, ClipRandAugment
 
 FULL = {'magnitude': 10, 'magnitude_std': 0, 'num_ops': 1, 'prob': 1.0}
 EXACT = ('posterize', 'solarize', 'solarize_add', 'invert', 'brightness', 'color', 'contrast')

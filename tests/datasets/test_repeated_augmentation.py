@@ -12,7 +12,7 @@ from mmengine.registry import FUNCTIONS, init_default_scope
 
 import sta.datasets.transforms  # noqa: F401  (registers them)
 import sta.models  # noqa: F401  (heals the host, so that its transforms import)
-from sta.datasets.repeated_augmentation import COLLATE, RepeatedAugmentation
+from sta.datasets.augmentation import COLLATE, RepeatedAugmentation
 from sta.datasets.video_list import VideoListDataset
 from sta.errors import DataError
 from tests.tools.tiny import write_video

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.datasets.sampling import (
+from sta.datasets.transforms import (
     PROTOCOLS,
     videomae_k400_indices,
     videomae_ssv2_indices,

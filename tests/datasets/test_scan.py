@@ -12,18 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from sta.datasets import decoding, scan
-from sta.datasets.decoding import DecordReader, PyAVReader
-from sta.datasets.frame_index import PacketIndex
-from sta.datasets.scan import VideoScan, scan_videos
+from sta.datasets import decoding
+from sta.datasets.decoding import DecordReader, PacketIndex, PyAVReader
+from sta.datasets.preparation import scan
+from sta.datasets.preparation.scan import ScanSettings, VideoScan, scan_videos
 from sta.errors import DataError, VideoError
 from tests.datasets.broken import write_rotated
 from tests.datasets.movies import write_movie
 from tests.datasets.numbered import NUM_FRAMES, Kind, make_video
 
 
-def scanned(folder: Path, *paths: str, **settings) -> list[scan.Scanned]:
-    found = list(scan_videos(folder, paths, **settings))
+def scanned(folder: Path, *paths: str, known: dict | None = None, **settings) -> list[scan.Scanned]:
+    found = list(scan_videos(folder, paths, ScanSettings(**settings), known))
     return sorted(found, key=lambda one: paths.index(one.scan.path))
 
 
@@ -34,7 +34,7 @@ def only(folder: Path, path: str, **settings) -> VideoScan:
 
 @pytest.fixture
 def opening(monkeypatch) -> Callable[[dict[str, Callable]], None]:
-    """Replace what opening with a decoder does; workers are forked and see it, too."""
+    """Replace what opening with a decoder does; decoding processes are forked and see it, too."""
 
     def replace(actions: dict[str, Callable]) -> None:
         true_open = scan.open_video
@@ -79,7 +79,7 @@ def test_which_frames_are_decoded(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(
         PyAVReader, '_show', lambda self, places: asked.extend(places) or true_show(self, places)
     )
-    scan._decode(tmp_path / 'a.mp4', False)
+    scan._decode(tmp_path, VideoScan('a.mp4'), ScanSettings())
     assert asked == [0, 10, 19]
 
 
@@ -167,13 +167,58 @@ def test_foreign_errors_are_reasons(tmp_path, opening) -> None:
     assert only(tmp_path, 'a.mp4').reason.startswith("KeyError: 'first line")
 
 
-@pytest.mark.parametrize('workers', [1, 2, 5])
-def test_any_number_of_workers_finds_the_same(tmp_path, workers) -> None:
-    names = [f'{i}.mp4' for i in range(6)]
+def children() -> set[str]:
+    """Processes of this one, dead ones that nobody has asked about among them."""
+    return set(Path(f'/proc/self/task/{os.getpid()}/children').read_text().split())
+
+
+@pytest.mark.parametrize(('number', 'workers'), [(6, 1), (6, 2), (6, 9), (0, 2)])
+def test_any_number_of_workers_finds_the_same(tmp_path, number, workers) -> None:
+    names = [f'{i}.mp4' for i in range(number)]
     for i, name in enumerate(names):
         write_movie(tmp_path / name, num_frames=5 + i)
+    before = children()
     found = scanned(tmp_path, *names, num_workers=workers)
-    assert [one.scan.frames for one in found] == [5, 6, 7, 8, 9, 10]
+    assert [one.scan.frames for one in found] == list(range(5, 5 + number))
+    assert children() <= before
+
+
+def test_a_slow_video_does_not_hold_up_the_others(tmp_path, opening) -> None:
+    names = [f'{i}.mp4' for i in range(12)]
+    write_movie(tmp_path / '0.mp4')
+    for name in names[1:]:
+        (tmp_path / name).write_bytes((tmp_path / '0.mp4').read_bytes())
+    opening({'0.mp4': lambda: time.sleep(1)})
+    found = [one.scan.path for one in scan_videos(tmp_path, names, ScanSettings(num_workers=2))]
+    assert found[-1] == '0.mp4' and sorted(found) == sorted(names)
+
+
+def test_videos_are_taken_as_they_are_needed(tmp_path) -> None:
+    taken = []
+    paths = (taken.append(i) or f'{i}.mp4' for i in range(100))
+    found = scan_videos(tmp_path, paths, ScanSettings(num_workers=2))
+    next(found)
+    assert len(taken) <= 4
+    found.close()
+
+
+def test_closing_ends_the_processes_at_once(tmp_path, opening) -> None:
+    for name in ('a', 'b', 'c'):
+        write_movie(tmp_path / f'{name}.mp4')
+    opening({'b.mp4': lambda: time.sleep(60), 'c.mp4': lambda: time.sleep(60)})
+    before = children()
+    found = scan_videos(tmp_path, ('a.mp4', 'b.mp4', 'c.mp4'), ScanSettings(num_workers=3))
+    assert next(found).scan.path == 'a.mp4'
+    start = time.perf_counter()
+    found.close()
+    assert time.perf_counter() - start < 5
+    assert children() <= before
+
+
+def test_processes_that_die_whatever_they_look_at_end_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(scan, 'read_header', lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataError, match=r'killed \(is memory short\?\), .* fewer --workers'):
+        list(scan_videos(tmp_path, map(str, range(8)), ScanSettings()))
 
 
 class TestKnownScans:
@@ -229,9 +274,9 @@ class TestKnownScans:
         ({'time_limit_s': float('nan')}, 'positive number of seconds, got nan'),
     ],
 )
-def test_impossible_numbers(tmp_path, settings, said) -> None:
+def test_impossible_numbers(settings, said) -> None:
     with pytest.raises(DataError, match=said):
-        scan_videos(tmp_path, [], **settings)
+        ScanSettings(**settings)
 
 
 def test_decord_decodes_all_a_few_at_a_time(tmp_path, monkeypatch) -> None:

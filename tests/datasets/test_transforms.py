@@ -11,8 +11,14 @@ from mmaction.registry import TRANSFORMS
 from mmengine.registry import init_default_scope
 
 import sta.models  # noqa: F401  (heals the host, so that its transforms import)
-from sta.datasets.sampling import videomae_k400_indices, videomae_ssv2_indices
-from sta.datasets.transforms import DecodeFrames, OpenVideo, ProtocolSampleFrames, ShortSideCrops
+from sta.datasets.transforms import (
+    DecodeFrames,
+    OpenVideo,
+    ProtocolSampleFrames,
+    ShortSideCrops,
+    videomae_k400_indices,
+    videomae_ssv2_indices,
+)
 from tests.datasets.movies import frame_numbers, write_movie
 
 SHARED = Path(__file__).resolve().parents[2] / '../shared'

@@ -20,8 +20,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sta.datasets import transport
-from sta.datasets.transport import pack, through_memory, unpack
+from sta.datasets import guard
+from sta.datasets.guard import pack, through_memory, unpack
 from sta.errors import DataError
 
 needs_proc = pytest.mark.skipif(not Path('/proc/self/fd').is_dir(), reason='needs /proc')
@@ -146,7 +146,7 @@ def test_pythons_and_systems_without_memfd_create(monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> int:
         raise OSError(errno.ENOSYS, 'memfd_create')
 
-    monkeypatch.setattr(transport, '_memfd_create', missing)
+    monkeypatch.setattr(guard, '_memfd_create', missing)
     assert sent(torch.arange(3)).tolist() == [0, 1, 2]
 
 

@@ -15,7 +15,7 @@ from sta.datasets import (
     transforms,  # noqa: F401  (registers them)
 )
 from sta.datasets.annotations import legible, read_annotations
-from sta.datasets.sampling import videomae_ssv2_indices
+from sta.datasets.transforms import videomae_ssv2_indices
 from sta.datasets.video_list import VideoListDataset
 from sta.errors import DataError
 from tests.datasets.movies import frame_numbers, write_movie

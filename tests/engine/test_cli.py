@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from sta.datasets.transport import through_memory
+from sta.datasets.guard import through_memory
 from sta.engine.cli import run_command
 from sta.engine.loop import living_workers
 from sta.errors import DataError, DeadProcessError, StaError, VariantError

@@ -7,8 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sta.datasets.annotations import read_annotations
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_annotations, read_class_names
 from tests.datasets.movies import write_movie
 
 KINETICS_HEADER = 'label,youtube_id,time_start,time_end,split,is_cc'

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_class_names
 
 from .tiny import Tiny, run_tool
 

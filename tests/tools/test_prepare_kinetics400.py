@@ -162,21 +162,21 @@ def test_another_split(tmp_path, capsys) -> None:
 
 
 def test_an_interrupt_keeps_what_was_found(official, tmp_path, monkeypatch, capsys) -> None:
-    from sta.datasets.scan_progress import ScanProgress
+    from sta.datasets.progress import VideoProgress
 
     write_videos(tmp_path / 'videos', *FILES)
-    true_advance = ScanProgress.advance
+    true_advance = VideoProgress.advance
 
-    def advance(self: ScanProgress, *, broken: bool) -> None:
-        true_advance(self, broken=broken)
+    def advance(self: VideoProgress, num_videos: int) -> None:
+        true_advance(self, num_videos)
         if self.done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ScanProgress, 'advance', advance)
+    monkeypatch.setattr(VideoProgress, 'advance', advance)
     assert prepare(official) == 130
     assert '2 of 3 videos are in out/kinetics400_val_manifest.csv' in capsys.readouterr().err
     assert not Path('out/kinetics400_val_list_videos.txt').exists()
-    monkeypatch.setattr(ScanProgress, 'advance', true_advance)
+    monkeypatch.setattr(VideoProgress, 'advance', true_advance)
     assert prepare(official) == 0
     assert '2 known from the manifest' in capsys.readouterr().out
     assert list_of() == LISTED

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sta.datasets.motions.clip import SPLIT_CODES
-from sta.datasets.preparation.kinetics400 import SPLITS
+from sta.datasets.motions.clips import SPLIT_CODES
+from sta.datasets.preparation.readers import SPLITS
 from sta.datasets.transforms import OpenVideo
 from sta.engine import LAUNCHERS
 from sta.engine.benchmarking import MODES

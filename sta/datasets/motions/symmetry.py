@@ -6,7 +6,7 @@ import numpy as np
 from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 
-from .classes import CLASS_NAMES
+from .clips import CLASS_NAMES
 
 _MIRRORED = {
     'left_to_right': 'right_to_left',

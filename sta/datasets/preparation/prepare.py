@@ -1,18 +1,110 @@
-"""The way from annotations to a list: find the files, scan them, write what is good."""
+"""From annotations to a list: find the files, scan them, write the good ones, say what is next."""
 
 from __future__ import annotations
 
+import argparse
+import ast
+import csv
+import io
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sta.atomic import write_text
+from sta.datasets.annotations import Annotation, legible, list_text, plain
+from sta.datasets.decoding import COUNTED
 from sta.errors import DataError
 
-from ..annotations import Annotation
-from .folder_index import FolderIndex
-from .matching import Matched, match_files
-from .outputs import Outputs
-from .scanning import ScanResult, ScanSettings, scan_into_manifest
-from .wanted import Annotations, Excluded
+from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, count, match_files
+from .scan import ScanResult, ScanSettings, VideoScan, scan_into_manifest
+from .splitting import Split
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Names of the files.
+
+    Attributes:
+        folder: where they go.
+        prefix: what their names begin with, e.g. 'kinetics400_val_'.
+        more: further files that are written beside them, as a config.
+    """
+
+    folder: Path
+    prefix: str = ''
+    more: tuple[str, ...] = ()
+
+    @property
+    def list_file(self) -> Path:
+        """'path label' lines, see :func:`sta.datasets.annotations.read_annotations`."""
+        return self.folder / f'{self.prefix}list_videos.txt'
+
+    def part_file(self, part: str) -> Path:
+        """The list of one part of the videos, e.g. 'train'."""
+        return self.folder / f'{self.prefix}{part}_list_videos.txt'
+
+    @property
+    def excluded_file(self) -> Path:
+        """Csv: path, label, reason."""
+        return self.folder / f'{self.prefix}excluded.csv'
+
+    @property
+    def manifest_file(self) -> Path:
+        """Csv, see :class:`sta.datasets.preparation.scan.Manifest`."""
+        return self.folder / f'{self.prefix}manifest.csv'
+
+    def refuse_loss(self, *, force: bool) -> None:
+        """What an earlier run has written must not be lost by mistake.
+
+        Raises:
+            DataError: the folder is a file, or holds a list and ``force`` is False.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DataError(f'--out {self.folder} is a file, not a folder')
+        old = [self.list_file, self.excluded_file, *(self.folder / name for name in self.more)]
+        there = next((path for path in old if path.exists()), None)
+        if there is not None and not force:
+            raise DataError(
+                f'{there} is there from an earlier run: --force writes it anew (what the manifest '
+                f'knows is not scanned again), another --out keeps it'
+            )
+
+    def open(self, *, force: bool) -> None:
+        """Make the folder; see :meth:`refuse_loss`."""
+        self.refuse_loss(force=force)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def check(self, videos: Sequence[Annotation]) -> None:
+        """See that all paths can stand in a list.
+
+        Raises:
+            DataError: one would be read back as something else; names it.
+        """
+        list_text(videos)
+
+    def write_list(self, videos: Sequence[Annotation]) -> None:
+        """Write 'path label' lines.
+
+        Raises:
+            DataError: a path cannot stand in a list; names it.
+        """
+        write_text(self.list_file, list_text(videos))
+
+    def write_part(self, part: str, videos: Sequence[Annotation]) -> None:
+        """Write 'path label' lines of one part of the videos."""
+        write_text(self.part_file(part), list_text(videos))
+
+    def write_excluded(self, videos: Iterable[Excluded]) -> None:
+        """Write the csv of what is not in the list."""
+        text = io.StringIO(newline='')
+        writer = csv.writer(text, lineterminator='\n')
+        writer.writerow(Excluded._fields)
+        writer.writerows((legible(video.path), *video[1:]) for video in videos)
+        write_text(self.excluded_file, text.getvalue())
 
 
 @dataclass(frozen=True)
@@ -99,3 +191,344 @@ def _without_broken(
     listed = tuple(video for video in matched.found if video.path not in reasons)
     broken = tuple(Excluded(*v, reasons[v.path]) for v in matched.found if v.path in reasons)
     return listed, broken
+
+
+def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
+    """Add --out and everything about scanning.
+
+    Args:
+        parser: of the tool.
+        out: default of --out; None makes the user choose.
+    """
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=out and Path(out),
+        required=out is None,
+        metavar='FOLDER',
+        help='where the list goes' + (f'; default {out}' if out else ', e.g. data/mine'),
+    )
+    parser.add_argument(
+        '--workers', type=int, default=num_cores(), help='processes; default: one a core'
+    )
+    parser.add_argument('--no-scan', action='store_true', help='do not look into the videos')
+    parser.add_argument(
+        '--full-decode',
+        action='store_true',
+        help='decode every frame; default: the first, the middle and the last',
+    )
+    parser.add_argument(
+        '--time-limit',
+        type=float,
+        default=60.0,
+        metavar='S',
+        help='seconds a decoder may take for a video; default %(default)g',
+    )
+    parser.add_argument(
+        '--keep-broken', action='store_true', help='leave videos in the list that cannot be decoded'
+    )
+    parser.add_argument(
+        '--force', action='store_true', help='write the list of an earlier run anew'
+    )
+
+
+def num_cores() -> int:
+    """Cores that this process may use, which under Slurm are not all of the machine."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Settings from the arguments of :func:`add_options`.
+
+    Raises:
+        DataError: a number out of range, or options that contradict each other.
+    """
+    if arguments.no_scan and arguments.full_decode:
+        raise DataError('--no-scan looks into no video, --full-decode at every frame: give one')
+    scan = ScanSettings(
+        num_workers=arguments.workers,
+        full_decode=arguments.full_decode,
+        time_limit_s=arguments.time_limit,
+    )
+    return Settings(
+        scan=None if arguments.no_scan else scan,
+        keep_broken=arguments.keep_broken,
+        force=arguments.force,
+    )
+
+
+def describe(prepared: Prepared, *, official: str = '') -> list[str]:
+    """Lines on what was found, what is left out, and what was written.
+
+    Args:
+        prepared: what was done.
+        official: how many videos other copies of the data set hold, in a sentence.
+    """
+    lines = [*_found(prepared), *_scanned(prepared), *_written(prepared)]
+    lines += [official] if official else []
+    # Names of files need not be UTF-8, what is printed must be.
+    return [line.encode('utf-8', 'backslashreplace').decode() for line in lines]
+
+
+def _found(prepared: Prepared) -> Iterator[str]:
+    annotations, matched = prepared.annotations, prepared.matched
+    wanted = len(annotations.wanted) + len(annotations.excluded)
+    yield (
+        f'{annotations.source}: {count(wanted, "video")}, {len(matched.found):,} found in '
+        f'{prepared.folder}'
+    )
+    yield from annotations.notes
+    for video in annotations.excluded[:1]:
+        number = count(len(annotations.excluded), 'video')
+        yield f'{number} with contradicting labels, e.g. {video.path}: {video.reason}'
+    missing = [video.path for video in matched.missing if video.reason == MISSING]
+    doubled = [video.path for video in matched.missing if video.reason != MISSING]
+    chosen = [f'{taken}, which was taken, and {left}' for taken, left in matched.chosen]
+    yield from _example(missing, 'video', 'missing')
+    yield from _example(doubled, 'video', 'left out because another line names the same file')
+    yield from _example(chosen, 'video', 'with several files')
+    yield from _example(matched.unnamed, 'file', 'in the folder named by no annotation')
+    yield from _example(matched.outside, 'video', 'outside of the folder')
+
+
+def _example(names: Sequence[str], one: str, what: str) -> Iterator[str]:
+    if names:
+        yield f'{count(len(names), one)} {what}, e.g. {names[0]}'
+
+
+def _scanned(prepared: Prepared) -> Iterator[str]:
+    settings, scan = prepared.settings.scan, prepared.scan
+    if settings is None:
+        yield 'not scanned: broken videos, if any, are in the list'
+        return
+    how = 'every frame' if settings.full_decode else 'first, middle and last frame'
+    fresh = len(scan.videos) - scan.num_reused
+    rate = f' ({fresh / scan.seconds:.1f} videos/s)' if fresh else ''
+    yield (
+        f'scanned {count(fresh, "video")} in {scan.seconds:.0f} s{rate}, {how} of each; '
+        f'{scan.num_reused:,} known from the manifest'
+    )
+    good = [video for video in scan.videos.values() if not video.broken]
+    frames = sorted(video.frames for video in good)
+    [(size, number)] = Counter((video.width, video.height) for video in good).most_common(1)
+    yield (
+        f'{frames[0]} to {frames[-1]} frames, median {frames[len(frames) // 2]}; most often '
+        f'{size[0]} x {size[1]} pixels ({number:,} of {count(len(good), "video")})'
+    )
+    yield from _decoders(good)
+    yield from _broken(scan)
+
+
+def _decoders(good: Sequence[VideoScan]) -> Iterator[str]:
+    """How many videos had to be decoded to count their frames, by kind of file."""
+    kinds = Counter(
+        f'{video.codec} in {os.path.splitext(video.path)[1] or "a file without suffix"}'
+        for video in good
+        if video.decoder == COUNTED
+    )
+    if kinds:
+        number = count(sum(kinds.values()), 'video')
+        named = ', '.join(f'{kind}: {number:,}' for kind, number in kinds.most_common(5))
+        yield f'frames of {number} counted by decoding ({named}{", ..." if len(kinds) > 5 else ""})'
+
+
+def _broken(scan: ScanResult) -> Iterator[str]:
+    """Broken videos by what is wrong, the most frequent first."""
+    kinds: dict[str, list[str]] = {}
+    for video in scan.broken:
+        # Numbers in reasons differ from video to video; what is wrong does not.
+        kind = re.sub(r'\d+', 'N', video.reason)
+        kinds.setdefault(kind, []).append(f'{video.path}: {video.reason}')
+    frequent = sorted(kinds.values(), key=len, reverse=True)
+    for examples in frequent[:5]:
+        yield from _example(examples, 'video', 'broken')
+    others = sum(map(len, frequent[5:]))
+    if others:
+        yield f'{count(others, "video")} broken otherwise'
+
+
+def _written(prepared: Prepared) -> Iterator[str]:
+    outputs, names = prepared.outputs, prepared.annotations.class_names
+    used = {label for _, label in prepared.listed}
+    lost = sorted({video.label for video in prepared.annotations.wanted} - used)
+    if lost:
+        yield f'no video is left of {count(len(lost), "class", "classes")}, e.g. {names[lost[0]]!r}'
+    yield f'{len(used)} of {count(len(names), "class", "classes")} occur'
+    yield f'wrote {outputs.list_file}: {count(len(prepared.listed), "video")}'
+    if prepared.excluded:
+        number = count(len(prepared.excluded), 'video')
+        yield f'wrote {outputs.excluded_file}: {number} not in the list, with reasons'
+    if prepared.settings.scan is not None:
+        kept = ' (the broken are in the list, too: --keep-broken)'
+        kept = kept if prepared.settings.keep_broken and prepared.scan.broken else ''
+        yield f'wrote {outputs.manifest_file}: frames, size, codec and decoder of each video{kept}'
+
+
+_DATASET = 'test_dataloader.dataset'
+
+
+def evaluation_command(
+    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike]
+) -> str:
+    """The command that evaluates a list, with options for what differs from the config.
+
+    Args:
+        config: a shipped one.
+        prepared: the list.
+        defaults: 'ann_file' and 'videos' of the config.
+    """
+    here = {
+        'ann_file': str(prepared.outputs.list_file),
+        'data_prefix.video': str(prepared.folder),
+    }
+    there = {'ann_file': defaults['ann_file'], 'data_prefix.video': defaults['videos']}
+    options = [
+        shlex.quote(f'{_DATASET}.{key}={_as_text(value)}')
+        for key, value in here.items()
+        if os.path.abspath(value) != os.path.abspath(there[key])
+    ]
+    more = f' --cfg-options {" ".join(options)}' if options else ''
+    return f'python tools/test.py {config} CHECKPOINT{more}'
+
+
+def _as_text(value: str) -> str:
+    """Options are read as Python where they can be: a folder called 2024 would be a number."""
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+    return repr(value)
+
+
+def config_text(prepared: Prepared, *, base: str, classes: str, part: str | None = None) -> str:
+    """A config that evaluates videos of one's own.
+
+    Args:
+        prepared: the list.
+        base: config it inherits model and views from.
+        classes: 'kinetics400', 'ssv2' or a file with the class names.
+        part: of the videos, see :class:`Split`; None for all of them.
+    """
+    outputs = prepared.outputs
+    listed = outputs.list_file if part is None else outputs.part_file(part)
+    num_classes = len(prepared.annotations.class_names)
+    classes = classes if not os.path.isfile(classes) else os.path.abspath(classes)
+    return f"""\
+# Evaluates videos of one's own; by tools/prepare_custom.py, to be written anew when files move.
+#   python tools/test.py {as_argument(outputs.folder / 'config.py')} CHECKPOINT
+_base_ = {_quoted(base)}
+num_classes = {num_classes}  # here and nowhere else
+work_dir = {f'work_dirs/{outputs.folder.resolve().name}'!r}
+model = dict(cls_head=dict(num_classes=num_classes))
+test_dataloader = dict(
+    dataset=dict(
+        ann_file={_quoted(listed)},
+        data_prefix=dict(video={_quoted(prepared.folder)}),
+        num_classes=num_classes,
+        classes={classes!r},
+    )
+)
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How videos of one's own are trained on.
+
+    Attributes:
+        schedule: config with optimizer, warm-up and loops.
+        pretrained: the encoder that training starts from; None starts from random weights.
+        clip_len, size: frames and side of the clips that the model takes.
+        stride: frames from one frame of a clip to the next; None spreads them over the video.
+        flip_ratio: share of mirrored clips.
+        layers: blocks of a ViT, for lower rates in lower layers; None gives all the same.
+        max_epochs, batch_size, num_workers: of the training.
+    """
+
+    schedule: str
+    pretrained: str | None
+    clip_len: int
+    size: int
+    stride: int | None
+    flip_ratio: float
+    layers: int | None
+    max_epochs: int
+    batch_size: int
+    num_workers: int
+
+    @property
+    def every(self) -> int:
+        """Epochs from one checkpoint and validation to the next: about ten in all."""
+        return max(1, self.max_epochs // 10)
+
+
+def epochs_for(num_videos: int, batch_size: int) -> int:
+    """Epochs for about 450 steps in all, but 20 at least and 100 at most."""
+    steps = -(-num_videos // batch_size)
+    return min(100, max(20, round(450 / steps / 10) * 10))
+
+
+def train_config_text(prepared: Prepared, split: Split, recipe: Recipe) -> str:
+    """A config that trains on videos of one's own; it inherits from that of config_text.
+
+    Args:
+        prepared: the list.
+        split: with videos to train on.
+        recipe: how.
+    """
+    outputs, loading = prepared.outputs, f'num_workers={recipe.num_workers}'
+    loading += ', persistent_workers=True' if recipe.num_workers else ''
+    start = recipe.pretrained and os.path.abspath(recipe.pretrained)
+    other = split.watched != split.evaluated
+    watched = f', ann_file={_quoted(outputs.part_file(split.watched))}' if other else ''
+    decay = f"dict(decay_type='layer_wise', decay_rate=0.75, num_layers={recipe.layers})"
+    slower = (
+        f"optim_wrapper = dict(constructor='LearningRateDecayOptimizerConstructor', "
+        f'paramwise_cfg={decay})\n'
+    )
+    clip = f'clip_len={recipe.clip_len}, size={recipe.size}, stride={recipe.stride}'
+    listed = f'videos, ann_file={_quoted(outputs.part_file("train"))}'
+    num_videos = count(len(split.parts['train']), 'video')
+    kinds = "('Mixup', 'Cutmix')"
+    return f"""\
+# Trains on {num_videos}; by tools/prepare_custom.py, explained in docs/own_videos.md.
+#   python tools/train.py {as_argument(outputs.folder / 'train_config.py')}
+_base_ = ['config.py', {_quoted(recipe.schedule)}]
+pretrained = {start!r}
+videos = _base_.test_dataloader.dataset  # with their folder, number of classes and names
+clip = dict(type='TrainingClip', {clip}, flip_ratio={recipe.flip_ratio})
+train_dataloader = dict(
+    batch_size={recipe.batch_size}, drop_last=False, {loading},
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict({listed}, pipeline=[clip], test_mode=False),
+)
+watched = dict(videos, pipeline=[dict(clip, augment=False)]{watched})
+val_dataloader = dict(_base_.test_dataloader, dataset=watched)
+mixing = [dict(type=f'{{kind}}Blending', num_classes=_base_.num_classes) for kind in {kinds}]
+model = dict(data_preprocessor=dict(blending=dict(type='RandomBatchAugment', augments=mixing)))
+train_cfg = dict(max_epochs={recipe.max_epochs}, val_interval={recipe.every})
+default_hooks = dict(checkpoint=dict(interval={recipe.every}))
+{slower if recipe.layers else ''}"""
+
+
+def names_sides(class_names: Sequence[str]) -> bool:
+    """Whether names of classes tell left from right: a mirrored clip would be of another class."""
+    words = {word for name in class_names for word in plain(name).split()}
+    return not words.isdisjoint(('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise'))
+
+
+def _quoted(path: str | os.PathLike) -> str:
+    """An absolute path as Python text."""
+    return repr(os.path.abspath(path))
+
+
+def class_list(prepared: Prepared) -> str:
+    """Class names, one a line."""
+    return ''.join(f'{name}\n' for name in prepared.annotations.class_names)
+
+
+def as_argument(path: Path) -> str:
+    """A path as it is typed in a shell."""
+    return shlex.quote(str(path))

@@ -13,7 +13,7 @@ from pathlib import Path
 from sta.errors import DataError
 
 from ..annotations import Annotation
-from .wanted import count
+from .matching import count
 
 # How people call the three parts, in folders and in the column of a csv.
 NAMES = {

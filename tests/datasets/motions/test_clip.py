@@ -10,7 +10,7 @@ import decord
 import numpy as np
 import pytest
 
-from sta.datasets.motions.clip import ClipSource
+from sta.datasets.motions.clips import ClipSource
 
 SIZE = 64
 

@@ -7,12 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sta.datasets.motions.classes import CLASS_NAMES, CLASSES, label_of_index, twin_label
-from sta.datasets.motions.clip import ClipSource
-from sta.datasets.motions.difficulty import Difficulty
-from sta.datasets.motions.render import render_scene
-from sta.datasets.motions.scene import Scene, Sprite, sample_scene
-from sta.datasets.motions.trajectories import MOTIONS, Trajectory, place_inside, progress
+from sta.datasets.motions.clips import (
+    CLASS_NAMES,
+    CLASSES,
+    ClipSource,
+    label_of_index,
+    render_scene,
+    twin_label,
+)
+from sta.datasets.motions.scene import (
+    MOTIONS,
+    Difficulty,
+    Scene,
+    Sprite,
+    Trajectory,
+    place_inside,
+    progress,
+    sample_scene,
+)
 
 AMOUNT = Difficulty()
 

@@ -9,9 +9,7 @@ import decord
 import numpy as np
 import pytest
 
-from sta.datasets.motions.classes import CLASS_NAMES
-from sta.datasets.motions.clip import ClipSource
-from sta.datasets.motions.writer import SplitReport, write_split
+from sta.datasets.motions.clips import CLASS_NAMES, ClipSource, SplitReport, write_split
 from sta.errors import MotionsError
 
 ROOT = Path(__file__).parents[3]

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.preparation.class_lookup import ClassLookup
-from sta.datasets.preparation.kinetics400 import read_kinetics400
-from sta.datasets.preparation.listed import is_list, read_list
-from sta.datasets.preparation.ssv2 import check_labels
-from sta.datasets.preparation.tables import read_json, read_table
-from sta.datasets.preparation.wanted import Excluded, Wanted, count, without_repeats
+from sta.datasets.annotations import ClassLookup
+from sta.datasets.preparation.matching import Excluded, Wanted, count, without_repeats
+from sta.datasets.preparation.readers import (
+    check_labels,
+    is_list,
+    read_json,
+    read_kinetics400,
+    read_list,
+    read_table,
+)
 from sta.errors import DataError
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sta.datasets.class_names import OFFICIAL, read_class_names
-from sta.datasets.preparation.class_lookup import ClassLookup, plain
+from sta.datasets.annotations import OFFICIAL, ClassLookup, plain, read_class_names
 from sta.errors import DataError
 
 KINETICS = ClassLookup(read_class_names('kinetics400'), 'Kinetics-400')

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.preparation.folder_index import FolderIndex, is_video
-from sta.datasets.preparation.wanted import Wanted
+from sta.datasets.preparation.matching import FolderIndex, Wanted, is_video
 from sta.errors import DataError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import Annotation, read_annotations
-from sta.datasets.preparation.outputs import Outputs
+from sta.datasets.preparation.prepare import Outputs
 from sta.errors import DataError
 
 

@@ -8,15 +8,23 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import Annotation
-from sta.datasets.preparation.evaluation_command import config_text, evaluation_command
-from sta.datasets.preparation.folder_index import FolderIndex
-from sta.datasets.preparation.matching import Matched, match_files
-from sta.datasets.preparation.outputs import Outputs
-from sta.datasets.preparation.prepare import Prepared, Settings
-from sta.datasets.preparation.scanning import ScanResult
-from sta.datasets.preparation.summary import describe
-from sta.datasets.preparation.wanted import Annotations, Excluded, Wanted
-from sta.datasets.scan import VideoScan
+from sta.datasets.preparation.matching import (
+    Annotations,
+    Excluded,
+    FolderIndex,
+    Matched,
+    Wanted,
+    match_files,
+)
+from sta.datasets.preparation.prepare import (
+    Outputs,
+    Prepared,
+    Settings,
+    config_text,
+    describe,
+    evaluation_command,
+)
+from sta.datasets.preparation.scan import ScanResult, VideoScan
 
 DEFAULTS = {'ann_file': 'data/x/x_list_videos.txt', 'videos': 'data/x/videos'}
 

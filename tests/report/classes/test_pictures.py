@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_class_names
 from sta.report.classes import plot_class_changes, plot_confusions, plot_matrices
 from sta.report.classes.bars import AFTER, BEFORE, FELL, PALE, ROSE
 

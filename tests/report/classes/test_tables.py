@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from sta.datasets.class_names import read_class_names
+from sta.datasets.annotations import read_class_names
 from sta.evaluation import ClassComparison, compare_classes
 from sta.report import print_table
 from sta.report.classes import change_texts, confusion_texts, table_of

@@ -1,4 +1,4 @@
-"""What the progress of an evaluation says where there is no terminal."""
+"""The progress of an evaluation or a scan: lines in a log, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from sta.engine import cli as progress
-from sta.engine.cli import EvaluationProgress
+from sta.datasets import progress
+from sta.datasets.progress import VideoProgress
 
 
 class Clock:
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_a_log_gets_a_plain_line_every_half_minute_and_at_the_end(
     clock: Clock, capsys: pytest.CaptureFixture
 ) -> None:
-    with EvaluationProgress(num_videos=40) as shown:
+    with VideoProgress(num_videos=40) as shown:
         clock.now += 10
         shown.advance(4, wait_s=2.5)
         assert capsys.readouterr().err == ''
@@ -52,15 +52,34 @@ def test_a_log_gets_a_plain_line_every_half_minute_and_at_the_end(
     assert capsys.readouterr() == ('', '')
 
 
+def test_other_work_tells_something_else(clock: Clock, capsys: pytest.CaptureFixture) -> None:
+    broken = []
+    with VideoProgress(
+        num_videos=300,
+        verb=('scanning', 'scanned'),
+        line_at_end=False,
+        detail=lambda: f'{len(broken)} broken',
+    ) as shown:
+        for i in range(61):
+            clock.now += 1
+            broken += [i] if i % 20 == 0 else []
+            shown.advance(1)
+    assert capsys.readouterr().err.splitlines() == [
+        'scanned 30/300 videos, 1.0 videos/s, 2 broken, 270 s left',
+        'scanned 60/300 videos, 1.0 videos/s, 3 broken, 240 s left',
+    ]
+    assert (shown.done, shown.elapsed_s) == (61, 61.0)
+
+
 def test_the_share_of_waiting_is_of_the_whole_time(clock: Clock) -> None:
-    shown = EvaluationProgress(num_videos=2, shown=False)
+    shown = VideoProgress(num_videos=2, shown=False)
     clock.now += 4
     shown.advance(1, wait_s=3.0)
     assert (shown.elapsed_s, shown.wait_share, shown.done) == (4.0, 0.75, 1)
 
 
 def test_other_processes_keep_silent(clock: Clock, capsys: pytest.CaptureFixture) -> None:
-    with EvaluationProgress(num_videos=1, shown=False) as shown:
+    with VideoProgress(num_videos=1, shown=False) as shown:
         clock.now += 60
         shown.advance(1, wait_s=0.0)
     assert capsys.readouterr() == ('', '')
@@ -70,7 +89,7 @@ def test_lines_are_not_broken_in_narrow_logs(
     clock: Clock, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv('COLUMNS', '40')
-    with EvaluationProgress(num_videos=1) as shown:
+    with VideoProgress(num_videos=1) as shown:
         clock.now += 2
         shown.advance(1, wait_s=1.0)
     assert capsys.readouterr().err.count('\n') == 1
@@ -79,7 +98,7 @@ def test_lines_are_not_broken_in_narrow_logs(
 def test_slow_videos_are_told_in_seconds_and_long_waits_in_minutes(
     clock: Clock, capsys: pytest.CaptureFixture
 ) -> None:
-    with EvaluationProgress(num_videos=100) as shown:
+    with VideoProgress(num_videos=100) as shown:
         clock.now += 60
         shown.advance(5, wait_s=0.0)  # 0.083 videos/s
     assert capsys.readouterr().err == (
@@ -90,7 +109,7 @@ def test_slow_videos_are_told_in_seconds_and_long_waits_in_minutes(
 def test_what_was_stored_counts_as_done_and_not_as_speed(
     clock: Clock, capsys: pytest.CaptureFixture
 ) -> None:
-    with EvaluationProgress(num_videos=20, num_stored=80) as shown:
+    with VideoProgress(num_videos=20, num_stored=80) as shown:
         clock.now += 30
         shown.advance(5, wait_s=0.0)
     assert capsys.readouterr().err == (
@@ -101,7 +120,7 @@ def test_what_was_stored_counts_as_done_and_not_as_speed(
 def test_a_log_says_that_the_first_batch_is_being_worked_on(
     capsys: pytest.CaptureFixture,
 ) -> None:
-    with EvaluationProgress(num_videos=2, seconds_between_lines=0.2) as shown:
+    with VideoProgress(num_videos=2, seconds_between_lines=0.2) as shown:
         time.sleep(0.5)
         shown.count_views(3, 15)
         time.sleep(0.5)
@@ -117,7 +136,7 @@ def test_a_long_batch_shows_its_views_on_a_terminal_and_prints_go_where_they_sho
     monkeypatch.setenv('FORCE_COLOR', '1')
     monkeypatch.setenv('TERM', 'xterm')
     monkeypatch.setenv('COLUMNS', '120')
-    with EvaluationProgress(num_videos=4) as shown:
+    with VideoProgress(num_videos=4) as shown:
         shown._bar.refresh()
         assert 'decoding the first batch' in capsys.readouterr().err
         clock.now += 9
@@ -142,7 +161,7 @@ def test_a_terminal_gets_a_bar_that_goes_away(
     monkeypatch.setenv('FORCE_COLOR', '1')  # rich takes the stream for a terminal then
     monkeypatch.setenv('TERM', 'xterm')
     monkeypatch.setenv('COLUMNS', '100')
-    with EvaluationProgress(num_videos=4) as shown:
+    with VideoProgress(num_videos=4) as shown:
         clock.now += 2
         shown.advance(2, wait_s=0.5)
         shown._bar.refresh()
