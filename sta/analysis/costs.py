@@ -39,6 +39,14 @@ ATTENTION = [
 ]
 
 
+# What these give is like what goes in, which the meta device derives by slow Python code.
+ELEMENTWISE = [
+    getattr(aten, name)
+    for name in ('add', 'mul', 'gelu', 'clamp_min', 'bitwise_xor', 'bitwise_and', '__rshift__')
+]
+ELEMENTWISE += [aten._safe_softmax] if hasattr(aten, '_safe_softmax') else []
+
+
 class Recognizer(nn.Module):
     """Backbone and head in one forward, which is what is counted."""
 
@@ -135,6 +143,8 @@ class _Counter(TorchDispatchMode):
             _, left, right = args
             self.macs += left.numel() * right.shape[1]
             return left.new_empty((left.shape[0], right.shape[1]))
+        if packet in ELEMENTWISE and not kwargs and _keeps_shape(*args):
+            return torch.empty_like(args[0])
         out = function(*args, **kwargs)
         if packet in ATTENTION:
             self.macs += _attention_macs(*args[:3])
@@ -142,6 +152,22 @@ class _Counter(TorchDispatchMode):
             # torch counts a multiply-accumulate as two.
             self.macs += flop_registry[packet](*args, **kwargs, out_val=out) // 2
         return out
+
+
+def _keeps_shape(tensor: Tensor, *others: Any) -> bool:
+    """Whether an operation of these, element by element, gives what the first is like."""
+    numbers = (int, float) if tensor.is_floating_point() else int
+    return tensor.dtype != torch.bool and all(
+        other.dtype == tensor.dtype and _broadcasts(other.shape, tensor.shape)
+        if isinstance(other, Tensor)
+        else isinstance(other, numbers)
+        for other in others
+    )
+
+
+def _broadcasts(shape: Sequence[int], to: Sequence[int]) -> bool:
+    last = to[len(to) - len(shape) :]
+    return len(shape) <= len(to) and all(own in (1, n) for own, n in zip(shape, last, strict=True))
 
 
 def _attention_macs(query: Tensor, key: Tensor, value: Tensor) -> int:
