@@ -11,7 +11,8 @@ import importlib
 import importlib.metadata
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -305,6 +306,49 @@ def _history_statistic(owner: type, name: str) -> Any:
     raise ValueError(f'a checkpoint asked for attribute {name!r} of {owner!r}: refused')
 
 
+# --- start-up ---------------------------------------------------------------------------------
+
+
+def _put_off_slow_imports() -> None:
+    """Import what asks for transformers and scipy.stats with stand-ins in their places."""
+    stats = ModuleType('scipy.stats', 'Stand-in put here by sta.compat.')
+    stats.mode = _mode
+    with _standing_in('transformers', None):  # mmengine takes its absence for an answer
+        importlib.import_module('mmengine.optim')
+    with _standing_in('scipy.stats', stats):
+        importlib.import_module('mmaction.datasets.transforms')
+
+
+@contextmanager
+def _standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
+    """A module, or none, under a name that nobody has imported yet, until the block ends."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _mode(values: Any, keepdims: bool = False) -> Any:
+    """scipy.stats.mode, for mmaction2's transforms of skeletons."""
+    from scipy import stats
+
+    return stats.mode(values, keepdims=keepdims)
+
+
+def register_adafactor() -> None:
+    """What mmengine registers of transformers where it can be imported, put off until asked for."""
+    from mmengine.registry import OPTIMIZERS
+
+    if OPTIMIZERS.get('Adafactor') is None and _transformers_is_installed():
+        from transformers import Adafactor
+
+        OPTIMIZERS.register_module(name='Adafactor', module=Adafactor)
+
+
 # --- noise ------------------------------------------------------------------------------------
 
 
@@ -360,6 +404,15 @@ WORKAROUNDS = (
         until='an mmengine release that allows its own types',
         needed=_resume_is_refused,
         apply=_allow_logs_in_checkpoints,
+    ),
+    Workaround(
+        name='slow imports',
+        defect='1.5 s of every start go to transformers, for one optimizer of mmengine, and to '
+        'scipy.stats, for skeletons of mmaction2',
+        source='optim/optimizer/builder.py of mmengine, pose_transforms.py of mmaction2',
+        until='they import them where they use them',
+        needed=lambda: True,
+        apply=_put_off_slow_imports,
     ),
     Workaround(
         name='known warnings',

@@ -43,6 +43,22 @@ def test_every_workaround_says_where_it_comes_from_and_when_it_can_go() -> None:
         assert workaround.defect and workaround.source and workaround.until
 
 
+def test_a_start_imports_neither_transformers_nor_scipys_statistics() -> None:
+    """What asks for them at its import has them where it is used."""
+    code = """
+import sys, sta.engine
+print({'transformers', 'scipy.stats'} & set(sys.modules))
+from mmaction.datasets.transforms.pose_transforms import get_mode
+print(get_mode([1, 2, 2]).mode)
+from mmengine.registry import OPTIMIZERS
+from sta.compat import register_adafactor
+register_adafactor()
+print(OPTIMIZERS.get('Adafactor').__name__)
+"""
+    run = run_python('-W', 'ignore', '-c', code)
+    assert run.stdout.splitlines() == ['set()', '[2]', 'Adafactor'], run.stderr
+
+
 @pytest.mark.parametrize('shipped', [False, True])
 def test_drn_is_stubbed_only_where_the_wheel_lacks_it(
     shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # whose parts are imported when first used
 import torch
 from mmengine.config import Config
-from scipy.special import logsumexp
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -295,7 +295,7 @@ def _by_video(
         )
         for name in Observed._fields
     )
-    return features, logsumexp(logs, axis=2, b=1.0 / views), _mean_over_views(kept)
+    return features, scipy.special.logsumexp(logs, axis=2, b=1.0 / views), _mean_over_views(kept)
 
 
 def _check_finite(part: tuple[np.ndarray, ...], names: Sequence[str], loop: Any) -> None:

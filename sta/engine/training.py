@@ -23,6 +23,7 @@ from torch import nn
 
 from sta.atomic import check_folder, naming, replacing
 from sta.checkpoints import LoadReport, load_checkpoint, load_encoder, read_state_dict
+from sta.compat import register_adafactor
 from sta.datasets.annotations import legible
 from sta.datasets.augmentation import COLLATE
 from sta.datasets.guard import through_memory
@@ -312,6 +313,8 @@ def _check_recipe(config: Config) -> None:
     """
     optimizer = config.optim_wrapper.get('optimizer') or {}
     kind = optimizer.get('type')
+    if kind == 'Adafactor':
+        register_adafactor()
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         raise ConfigError(f'optim_wrapper.optimizer.type: there is no optimizer {kind!r}')
     for key in ('lr', 'weight_decay'):
