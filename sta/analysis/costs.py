@@ -21,7 +21,7 @@ from torch.utils.flop_counter import flop_registry
 
 from sta.errors import BudgetError, ScheduleError
 from sta.evaluation import Cost
-from sta.models.prunable import BoundVariant, ClipShape, PrunableBackbone
+from sta.models.prunable import BoundVariant, ClipShape, PrunableBackbone, PrunableRecognizer
 from sta.pruning import Pruner, Variant
 
 aten = torch.ops.aten
@@ -89,7 +89,7 @@ def count_macs(model: nn.Module, clip_shape: tuple[int, ...]) -> int:
 
 
 def count_costs(
-    model: nn.Module,
+    model: PrunableRecognizer,
     variants: Iterable[Variant | BoundVariant],
     clip_shape: ClipShape,
 ) -> list[Cost]:
@@ -189,7 +189,7 @@ class Solution(NamedTuple):
 
 
 def solve_budgets(
-    model: nn.Module,
+    model: PrunableRecognizer,
     pruner: Any,
     shares: Sequence[float],
     clip_shape: ClipShape,
@@ -341,7 +341,9 @@ def _typable(value: float) -> float:
     return float(f'{near + 10.0 ** (math.floor(math.log10(value)) - 3):.4g}')
 
 
-def gflops_of_tokens(model: nn.Module, clip_shape: ClipShape) -> Callable[[np.ndarray], np.ndarray]:
+def gflops_of_tokens(
+    model: PrunableRecognizer, clip_shape: ClipShape
+) -> Callable[[np.ndarray], np.ndarray]:
     """GFLOPs per view of clips that keep so and so many tokens of their input.
 
     Attention costs the square of the tokens and everything else is proportional to them, so three

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sta.models.prunable import BoundVariant, PrunableBackbone
+from sta.models.prunable import BoundVariant, PrunableBackbone, PrunableRecognizer
 from sta.pruning import Variant, tubelet_changes
 
 from .places import StageTokens, token_grid, tokens_of_stages
@@ -33,7 +33,11 @@ class Observed(NamedTuple):
 
 @torch.inference_mode()
 def observe(
-    model: nn.Module, clips: Tensor, variants: Sequence[Variant | BoundVariant], *, still: float
+    model: PrunableRecognizer,
+    clips: Tensor,
+    variants: Sequence[Variant | BoundVariant],
+    *,
+    still: float,
 ) -> list[Observed]:
     """Run clips under every variant.
 

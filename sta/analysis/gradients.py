@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sta.models.prunable import PrunableRecognizer
+
 from .places import BlockTokens, TokenGrid, token_grid, tokens_of_blocks
 
 
@@ -29,7 +31,7 @@ class GradNorm(NamedTuple):
     logits: Tensor
 
 
-def grad_norm(model: nn.Module, clips: Tensor, labels: Tensor | None = None) -> GradNorm:
+def grad_norm(model: PrunableRecognizer, clips: Tensor, labels: Tensor | None = None) -> GradNorm:
     """Sum over blocks and channels of |dLoss / dX|, for every token, X the input of a block.
 
     The loss is the cross-entropy with ``labels``, or with the class the model predicts. Under

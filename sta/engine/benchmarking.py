@@ -18,7 +18,7 @@ from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
 from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, DataError
-from sta.models.prunable import PrunableBackbone
+from sta.models.prunable import PrunableBackbone, PrunableRecognizer
 from sta.pruning import Variant
 from sta.pruning.variants import chosen_variants
 
@@ -91,7 +91,7 @@ def pruning_shares(
 @living_workers()
 def time_end_to_end(
     config: Config,
-    model: nn.Module,
+    model: PrunableRecognizer,
     files: Sequence[Any],
     variants: Sequence[Variant],
     *,

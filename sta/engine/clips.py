@@ -22,7 +22,7 @@ from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import all_finite
-from sta.models.prunable import BoundVariant
+from sta.models.prunable import BoundVariant, PrunableRecognizer
 from sta.pruning import Variant
 
 from .loop import Loaded, collate, living_workers, loaded, plan_batches
@@ -32,7 +32,7 @@ from .session import explained
 LIST_SUFFIXES = ('.txt', '.csv', '.tsv', '.lst', '.list')
 
 
-def listed_videos(config: Config, source: str | os.PathLike | None, number: int) -> list[Path]:
+def listed_videos(config: Config, source: str | os.PathLike[str] | None, number: int) -> list[Path]:
     """Videos of a folder, a list, or the config's test list: a fixed sample where there are more.
 
     Args:
@@ -69,7 +69,7 @@ def _first_existing(paths: Sequence[Path]) -> Path:
 
 
 def stacked_views(
-    config: Config, model: nn.Module, files: Sequence[str | os.PathLike], number: int
+    config: Config, model: PrunableRecognizer, files: Sequence[str | os.PathLike[str]], number: int
 ) -> Tensor:
     """Views of videos, normalised: the first of each, then the second of each, ...
 
@@ -120,7 +120,7 @@ class Prediction(NamedTuple):
     scores: np.ndarray
 
 
-def find_videos(path: str | os.PathLike) -> list[Path]:
+def find_videos(path: str | os.PathLike[str]) -> list[Path]:
     """A video as it was named, or all videos below a folder, in the order of their names.
 
     Files of the folder that are left out are named on stderr.
@@ -146,8 +146,8 @@ def find_videos(path: str | os.PathLike) -> list[Path]:
 
 def predict(
     config: Config,
-    model: nn.Module,
-    files: Sequence[str | os.PathLike],
+    model: PrunableRecognizer,
+    files: Sequence[str | os.PathLike[str]],
     variants: Sequence[Variant],
 ) -> Iterator[Prediction | BrokenVideo]:
     """Score videos with the views of a config's test pipeline, in their order.
@@ -205,7 +205,7 @@ def _scored(
     return BrokenVideo(batch.places.start, name, 0, said)
 
 
-def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFilesDataset:
+def files_dataset(config: Config, files: Sequence[str | os.PathLike[str]]) -> VideoFilesDataset:
     """Videos of one's own under the test pipeline and the decoders of a config.
 
     Raises:
@@ -217,7 +217,7 @@ def files_dataset(config: Config, files: Sequence[str | os.PathLike]) -> VideoFi
         return VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
 
 
-def files_loader(config: Config, files: Sequence[str | os.PathLike]) -> DataLoader:
+def files_loader(config: Config, files: Sequence[str | os.PathLike[str]]) -> DataLoader:
     """Loads such videos one by one, with as many workers as the config says.
 
     Raises:
@@ -333,7 +333,7 @@ class View(NamedTuple):
 
 
 def read_views(
-    config: Config, model: nn.Module, files: Sequence[str | os.PathLike]
+    config: Config, model: PrunableRecognizer, files: Sequence[str | os.PathLike[str]]
 ) -> Iterator[View | BrokenVideo]:
     """The middle clip and the middle crop of every video, under a config's test pipeline.
 
@@ -354,7 +354,7 @@ def read_views(
         yield _view(config, model, os.fspath(files[index]), sample, num_crops)
 
 
-def one_crop_of(config: Config, files: Sequence[str | os.PathLike]) -> tuple[Any, int]:
+def one_crop_of(config: Config, files: Sequence[str | os.PathLike[str]]) -> tuple[Any, int]:
     """Videos under a config's test pipeline, of its crops the middle one; and how many it has.
 
     Raises:
@@ -388,7 +388,7 @@ def middle_crop(pipeline: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]
 
 
 def _view(
-    config: Config, model: nn.Module, name: str, sample: dict[str, Any], num_crops: int
+    config: Config, model: PrunableRecognizer, name: str, sample: dict[str, Any], num_crops: int
 ) -> View:
     inputs = sample['inputs']
     if inputs.dim() != 5 or inputs.shape[1] != 3 or inputs.dtype != torch.uint8:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from mmaction.registry import LOOPS
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import BaseLoop, ValLoop
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sta.datasets.annotations import legible
@@ -24,6 +24,7 @@ from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import Conditions, EvaluationResult, ScoreStore, Stored, StoredVideo, assemble
+from sta.models.prunable import PrunableRecognizer
 from sta.pruning.variants import expand_variants
 
 from .cli import how_a_worker_died
@@ -201,7 +202,9 @@ class Loaded(NamedTuple):
     wait_s: float
 
 
-def loaded(loader: DataLoader, batches: Sequence[range], model: nn.Module) -> Iterator[Loaded]:
+def loaded(
+    loader: DataLoader, batches: Sequence[range], model: PrunableRecognizer
+) -> Iterator[Loaded]:
     """Load batches as a model takes them; the workers are there when this returns.
 
     Args:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sta.analysis import count_costs, gflops_of_tokens
 from sta.errors import MemoryShortError, ScheduleError, VariantError
 from sta.evaluation import Cost
+from sta.models.prunable import PrunableRecognizer
 from sta.pruning import Variant
 from sta.pruning.variants import UNPRUNED
 
@@ -87,7 +88,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PrunableRecognizer,
         variants: Sequence[Variant],
         *,
         precision: str,

@@ -15,7 +15,6 @@ from mmaction.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch import nn
 
 from sta.checkpoints import load_checkpoint
 from sta.errors import (
@@ -28,7 +27,7 @@ from sta.errors import (
     VariantError,
 )
 from sta.evaluation import ScoreStore
-from sta.models.prunable import PrunableBackbone
+from sta.models.prunable import PrunableBackbone, PrunableRecognizer
 from sta.pruning import Variant
 from sta.pruning.variants import NO_DEFAULTS, Defaults, chosen_variants, expand_variants
 
@@ -50,7 +49,7 @@ _OWN_ERRORS = (
 )
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config) -> PrunableRecognizer:
     """Build the recognizer of a config, with random weights.
 
     Raises:
@@ -67,7 +66,7 @@ def build_model(config: Config) -> nn.Module:
                 f'the backbone of {config.filename} cannot drop tokens; use STAVisionTransformer '
                 f'or STASwinTransformer3D'
             )
-        model = MODELS.build(config.model)
+        model: PrunableRecognizer = MODELS.build(config.model)
     if not hasattr(getattr(model, 'cls_head', None), 'num_classes'):
         raise ConfigError(f'the model of {config.filename} has no cls_head with num_classes')
     return model
@@ -101,7 +100,7 @@ def defaults_of(config: Config) -> Defaults:
     return getattr(known, 'pruner_defaults', NO_DEFAULTS)
 
 
-def build_model_of_shapes(config: Config) -> nn.Module:
+def build_model_of_shapes(config: Config) -> PrunableRecognizer:
     """Build the recognizer of a config on the meta device, for counting: a ViT-H takes no memory.
 
     Raises:
@@ -203,7 +202,7 @@ def build_test_runner(
     return runner
 
 
-def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
+def _checked_variants(config: Config, model: PrunableRecognizer) -> list[Variant]:
     """The variants of test_cfg; each is set on the backbone once, so that a misfit shows now."""
     test_cfg = config.test_cfg
     if test_cfg.get('type') != 'VariantTestLoop':
@@ -218,7 +217,7 @@ def _checked_variants(config: Config, model: nn.Module) -> list[Variant]:
     return variants
 
 
-def check_variants(model: nn.Module, variants: Sequence[Variant]) -> None:
+def check_variants(model: PrunableRecognizer, variants: Sequence[Variant]) -> None:
     """Set each variant on the backbone once, so that a misfit shows now.
 
     Raises:
@@ -235,7 +234,7 @@ def say(message: Any) -> None:
         print(message, flush=True)
 
 
-def say_what_takes_long(checkpoint: str | os.PathLike) -> None:
+def say_what_takes_long(checkpoint: str | os.PathLike[str]) -> None:
     """Name a checkpoint that takes a while to read; nothing is said of a small or missing one."""
     path = Path(checkpoint)
     files = path.iterdir() if path.is_dir() else [path]
@@ -258,7 +257,7 @@ def check_videos(dataset: Any) -> None:
         )
 
 
-def check_labels(dataset: Any, model: nn.Module) -> None:
+def check_labels(dataset: Any, model: PrunableRecognizer) -> None:
     """Refuse labels that the model has no class for.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sta.errors import HostModelError
 
-from .adapters import HuggingFaceVideoMAE, MMActionViT, TimmViT
+from .adapters import Anatomy, HuggingFaceVideoMAE, MMActionViT, TimmViT
 from .swin import SwinPruning
 from .vit import ViTPruning
 
@@ -227,7 +227,7 @@ def pruning_for(
     if host.kind == MMACTION_SWIN:
         return SwinPruning(host.module, schedule=schedule, pruner=pruner)
     if host.kind == TIMM_VIT:
-        anatomy = TimmViT(num_frames=num_frames)
+        anatomy: Anatomy = TimmViT(num_frames=num_frames)
     else:
         anatomy = {VIDEOMAE: HuggingFaceVideoMAE, MMACTION_VIT: MMActionViT}[host.kind]()
     return ViTPruning(host.module, anatomy, schedule=schedule, pruner=pruner)

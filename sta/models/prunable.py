@@ -42,7 +42,7 @@ class BoundVariant(NamedTuple):
     pruner: Pruner
 
 
-class PrunableBackbone(ABC):
+class PrunableBackbone(nn.Module, ABC):
     """The protocol of backbones, and what they share: a variant, and ways to set it.
 
     Attributes:
@@ -52,9 +52,6 @@ class PrunableBackbone(ABC):
         num_frames: their frames.
         img_size: their rows and columns.
         pruner_defaults: by class name of a pruner, settings that are assumed where nothing is said.
-        stage_places: blocks that stages can stand behind, 0-based; None: behind any.
-        decay_layers: blocks as mmaction2's constructor of lower rates for lower layers counts them;
-            None where it does not know the model.
         host_needs_autocast: whether mmaction2's own backbone runs in half precision under autocast
             only.
     """
@@ -65,14 +62,25 @@ class PrunableBackbone(ABC):
     num_frames: int
     img_size: int
     pruner_defaults: Defaults = NO_DEFAULTS
-    stage_places: tuple[int, ...] | None = None
-    decay_layers: int | None = None
     host_needs_autocast: bool = False
 
     @property
     def clip_shape(self) -> ClipShape:
         """(3, frames, H, W) of the clips that it is built for."""
         return self.in_channels, self.num_frames, self.img_size, self.img_size
+
+    @property
+    def stage_places(self) -> tuple[int, ...] | None:
+        """Blocks that stages can stand behind, 0-based; None: behind any."""
+        return None
+
+    @property
+    def decay_layers(self) -> int | None:
+        """Blocks as mmaction2's constructor of lower rates for lower layers counts them.
+
+        None where it does not know the model.
+        """
+        return None
 
     @property
     @abstractmethod
@@ -202,3 +210,15 @@ class PrunableBackbone(ABC):
 
     def _set(self, bound: BoundVariant) -> None:
         self.schedule, self.pruner = bound.schedule, bound.pruner
+
+
+class PrunableRecognizer(nn.Module):
+    """mmaction2's Recognizer3D around such a backbone, for annotations: nobody builds this one."""
+
+    backbone: PrunableBackbone
+    cls_head: nn.Module
+    data_preprocessor: nn.Module
+
+    @abstractmethod
+    def extract_feat(self, inputs: Tensor, stage: str) -> tuple[Tensor, dict[str, Any]]:
+        """(B, views, 3, T, H, W) to what leaves ``stage``, 'backbone' or 'head'."""

@@ -49,7 +49,8 @@ class StageRun:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """B and L of the tokens that are left, where a stage is yet to come."""
+        """B and L of the tokens that the next stage will see."""
+        assert self._context is not None  # where a stage is yet to come
         batch, length = self._context.positions.shape
         return batch, length
 
@@ -87,6 +88,7 @@ class StageRun:
             everything = torch.arange(tokens.shape[1], device=tokens.device)
             self.kept.append(everything.repeat(tokens.shape[0], 1))
             return tokens
+        assert self._context is not None  # where something is dropped
         index, stage = self._stages[block]
         context = self._context._replace(stage_index=index)
         pruned = self._pruner(tokens, features, stage, context)
