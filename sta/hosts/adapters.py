@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.errors import HostModelError, PrunerError
+from sta.errors import HostModelError
 from sta.pruning import Pruner, build_pruner
 from sta.pruning.stages import Size
 
@@ -318,7 +317,7 @@ class TimmViT(Anatomy):
         return frames.unflatten(0, (-1, self.num_frames))
 
 
-def usable_pruner(pruner: Any, host_name: str) -> Any:
+def usable_pruner(pruner: Any, host_name: str) -> Pruner:
     """Build a pruner and refuse those that need more of a model than dropping tokens.
 
     Args:
@@ -329,10 +328,7 @@ def usable_pruner(pruner: Any, host_name: str) -> Any:
         PrunerError: unknown settings.
         HostModelError: it merges tokens, or drops them at the input.
     """
-    if pruner is None or isinstance(pruner, Mapping):
-        pruner = build_pruner(pruner or {'type': 'STAPruner'})
-    elif not isinstance(pruner, Pruner):
-        raise PrunerError(f"a pruner is dict(type='STAPruner', ...) or a Pruner, got {pruner!r}")
+    pruner = build_pruner(pruner or {'type': 'STAPruner'})
     name = type(pruner).__name__
     if pruner.merges:
         raise HostModelError(

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from sta.errors import PrunerError, ScheduleError
+from sta.errors import ScheduleError
 from sta.pruning import Pruner, PruningSchedule, Variant, build_pruner
 from sta.pruning.base import check_stages
 from sta.pruning.variants import NO_DEFAULTS, Defaults
@@ -159,7 +159,7 @@ class PrunableBackbone(nn.Module, ABC):
         Raises:
             ValueError: unknown or unfit for the schedule; the old one stays.
         """
-        pruner = self._as_pruner(pruner)
+        pruner = build_pruner(pruner, self.pruner_defaults)
         if pruner.at_input:
             # A variant without a pruner would take it for its own, and drop where nothing is to go.
             raise ScheduleError(
@@ -176,7 +176,9 @@ class PrunableBackbone(nn.Module, ABC):
         """
         if isinstance(variant, BoundVariant):
             return variant
-        pruner = self.pruner if variant.pruner is None else self._as_pruner(variant.pruner)
+        pruner = self.pruner
+        if variant.pruner is not None:
+            pruner = build_pruner(variant.pruner, self.pruner_defaults)
         return self._checked(variant.name, self.parse_schedule(variant.schedule), pruner)
 
     def set_variant(self, variant: Variant | BoundVariant) -> None:
@@ -192,15 +194,6 @@ class PrunableBackbone(nn.Module, ABC):
             yield
         finally:
             self.schedule, self.pruner = before
-
-    def _as_pruner(self, pruner: Any) -> Pruner:
-        if isinstance(pruner, Mapping):
-            return build_pruner(pruner, self.pruner_defaults)
-        if not isinstance(pruner, Pruner):
-            raise PrunerError(
-                f"a pruner is dict(type='STAPruner', ...) or a Pruner, got {pruner!r}"
-            )
-        return pruner
 
     def _checked(self, name: str, schedule: PruningSchedule, pruner: Pruner) -> BoundVariant:
         if schedule.active or pruner.at_input:

@@ -199,17 +199,22 @@ class WatchedPruner(Pruner, name=None):
 
 
 def build_pruner(
-    settings: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    settings: Mapping[str, Any] | Pruner,
+    defaults: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Pruner:
     """Build a pruner from its settings.
 
     Args:
-        settings: dict(type=class name of a pruner, its arguments).
+        settings: dict(type=class name of a pruner, its arguments), or a pruner, which is returned.
         defaults: by class name, what is assumed of arguments that are not given.
 
     Raises:
         PrunerError: no type, an unknown type or argument, a wrong value; names what is known.
     """
+    if isinstance(settings, Pruner):
+        return settings
+    if not isinstance(settings, Mapping):
+        raise PrunerError(f"a pruner is dict(type='STAPruner', ...) or a Pruner, got {settings!r}")
     arguments = dict(settings)
     kind = arguments.pop('type', None)
     if kind not in PRUNERS:

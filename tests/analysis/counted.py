@@ -26,7 +26,5 @@ class Model(nn.Module):
 
 
 def count(model: Model, schedule, pruner: dict | None = None) -> int:
-    backbone = model.backbone
-    shape = (3, backbone.num_frames, backbone.img_size, backbone.img_size)
-    (cost,) = count_costs(model, [Variant('v', pruner, schedule)], shape)
+    (cost,) = count_costs(model, [Variant('v', pruner, schedule)], model.backbone.clip_shape)
     return round(cost.gflops_per_view * 1e9)

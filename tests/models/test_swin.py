@@ -1,20 +1,25 @@
-"""STASwinTransformer3D against a slow reference, the host's model and the independent oracle."""
+"""STASwinTransformer3D: the slow reference, the host, the oracle; its settings and weights."""
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sta.errors import ScheduleError
 from sta.models import STASwinTransformer3D
+from sta.models.swin_attention import Size
+from sta.pruning import Variant
 from tests.models import reference_swin
 from tests.models.small_swin import (
     ARCH,
     DROPS,
     PRUNERS,
+    SMALL,
     host_swin,
     numpy_weights,
     small_swin,
@@ -220,3 +225,225 @@ def test_stays_finite_on_blank_clips() -> None:
     for clip in (torch.zeros(1, 3, 8, 64, 64), torch.full((1, 3, 8, 64, 64), 3.0)):
         with torch.no_grad():
             assert torch.isfinite(model(clip)).all()
+
+
+CLIP = clips(1, frames=8, size=64)
+
+
+def output(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model(CLIP)
+
+
+def test_settings_can_be_changed_and_changed_back() -> None:
+    model = small_swin()
+    outputs = {None: output(model)}
+    for schedule in (DROPS, [20, 0, 0], 8):
+        model.set_schedule(schedule)
+        outputs[str(schedule)] = output(model)
+    model.set_pruner(PRUNERS['random'])
+    outputs['random'] = output(model)
+    found = list(outputs.values())
+    assert all(
+        a.shape != b.shape or not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i]
+    )
+    model.set_variant(Variant('sta', PRUNERS['sta'], DROPS))
+    assert torch.equal(output(model), outputs[str(DROPS)])
+    model.set_schedule(None)
+    assert torch.equal(output(model), outputs[None])
+
+
+def test_using_restores_what_was_there() -> None:
+    model = small_swin(schedule=DROPS)
+    before = output(model)
+    with model.using(Variant('random', PRUNERS['random'], [30, 6, 2])):
+        assert output(model).shape != before.shape
+    with pytest.raises(ScheduleError), model.using(Variant('bad', PRUNERS['sta'], [1, 2])):
+        pass
+    assert torch.equal(output(model), before)
+
+
+def test_more_than_half_is_dropped_in_rounds_where_nothing_is_said() -> None:
+    model = small_swin()
+    assert model.pruner.first_frame == 'tome_rounds'
+    model.set_pruner({'type': 'STAPruner', 'score': 'temporal'})
+    assert model.pruner.first_frame == 'tome_rounds'
+    model.set_pruner({'type': 'STAPruner', 'first_frame': 'tome'})
+    assert model.pruner.first_frame == 'tome'
+
+
+def test_merging_pruners_are_refused_in_one_line() -> None:
+    model = small_swin(schedule=DROPS)
+    before = output(model)
+    with pytest.raises(ScheduleError, match='ToMeMergePruner merges.*grid.*STAPruner') as error:
+        model.set_pruner({'type': 'ToMeMergePruner'})
+    assert '\n' not in str(error.value)
+    assert torch.equal(output(model), before)
+
+
+def test_pruners_that_leave_frames_uneven_are_refused_in_one_line() -> None:
+    words = 'ToMeDropPruner drops more from some frames.*as many tokens in every frame.*STAPruner'
+    with pytest.raises(ScheduleError, match=words) as error:
+        small_swin(schedule=DROPS).set_pruner({'type': 'ToMeDropPruner'})
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'schedule, words',
+    [
+        ([64, 0, 0], 'stage 1.*block 1.*64.*8 x 8 = 64.*63'),
+        ([0, 0, 4], 'stage 3.*block 5.*2 x 2'),
+        (384, 'stage 1.*384'),
+    ],
+    ids=str,
+)
+def test_a_schedule_too_large_for_the_clip_is_refused_when_the_clip_comes(schedule, words) -> None:
+    model = small_swin(schedule=schedule)
+    with pytest.raises(ScheduleError, match=words):
+        output(model)
+
+
+@pytest.mark.parametrize('schedule', [100, 392, [24, 6], [dict(after_block=0, num_drop=3)]])
+def test_what_fits_no_clip_is_refused_when_it_is_built(schedule) -> None:
+    with pytest.raises(ScheduleError):
+        STASwinTransformer3D(**SMALL, schedule=schedule)
+
+
+def test_dropping_needs_the_last_stage_alone() -> None:
+    for changed in ({'out_indices': (2, 3)}, {'out_after_downsample': True}):
+        with pytest.raises(ScheduleError, match='out_indices'):
+            small_swin(**changed, schedule=DROPS)
+
+
+@pytest.mark.parametrize(
+    'changed, words',
+    [
+        ({'arch': 'huge'}, "'base'.*huge"),
+        ({'arch': {'embed_dims': 12}}, 'depths'),
+        ({'arch': {'embed_dims': 12, 'depths': [2, 2], 'num_heads': [2]}}, r'\[2, 2\].*\[2\]'),
+        ({'arch': {'embed_dims': 12, 'depths': [2], 'num_heads': [5]}}, '12.*5 heads'),
+        ({'window_size': (7, 7)}, r'window_size.*\(7, 7\)'),
+        ({'patch_size': (2, 0, 4)}, 'patch_size'),
+        ({'out_indices': (4,)}, r'out_indices.*3.*4'),
+        ({'out_indices': ()}, 'out_indices'),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_refused(changed, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        STASwinTransformer3D(**{**SMALL, **changed})
+
+
+@pytest.mark.parametrize('name', ['schedules', 'window', 'pretrain', 'num_classes'])
+def test_misspelt_arguments_are_refused(name) -> None:
+    with pytest.raises(TypeError, match=name):
+        STASwinTransformer3D(**SMALL, **{name: 1})
+
+
+def test_names_of_architectures() -> None:
+    widths = {'tiny': 96, 'Small': 96, 'b': 128, 'large': 192}
+    with torch.device('meta'):
+        for name, width in widths.items():
+            assert STASwinTransformer3D(name).embed_dims == width
+
+
+def test_tokens_and_grids_of_a_clip() -> None:
+    model = small_swin(schedule=DROPS)
+    assert model.token_grid((3, 8, 64, 64)) == (4, 16, 16)
+    assert model.token_grid((3, 7, 50, 61)) == (4, 13, 16)
+    assert model.tokens_after_stages((3, 8, 64, 64)) == [4 * 40, 4 * 10, 4 * 3]
+
+
+def test_frozen_stages_do_not_train() -> None:
+    model = small_swin(frozen_stages=1).train()
+    assert not model.patch_embed.training and not model.layers[0].training
+    assert model.layers[1].training
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert trained and not any(name.startswith(('patch_embed', 'layers.0')) for name in trained)
+
+
+def test_a_forward_pass_leaves_nothing_behind() -> None:
+    model = small_swin(schedule=DROPS)
+    names = {name: set(vars(module)) for name, module in model.named_modules()}
+    numbers, first = torch.get_rng_state(), output(model)
+    assert torch.equal(numbers, torch.get_rng_state())
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == names
+    assert torch.equal(first, output(model))
+
+
+def test_the_host_backbone_has_the_same_weights() -> None:
+    model = small_swin()
+    host = model.host()
+    with torch.no_grad():
+        assert torch.equal(host(CLIP), model(CLIP))
+    assert not host.training and all(
+        a.data_ptr() != b.data_ptr()
+        for a, b in zip(host.parameters(), model.parameters(), strict=True)
+    )
+
+
+def image_weights(side: int = 3) -> dict[str, torch.Tensor]:
+    """What an image Swin of the small architecture would hold, windows of side x side."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {}
+    for name, value in STASwinTransformer3D(ARCH, window_size=(1, side, side)).state_dict().items():
+        value = (
+            torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+        )
+        if name == 'patch_embed.proj.weight':
+            value = value[:, :, 0]
+        weights[name.replace('norm3.', 'norm.')] = value
+    weights['layers.0.blocks.1.attn_mask'] = torch.zeros(4, side**2, side**2)
+    weights['head.weight'] = torch.zeros(10, 96)
+    return weights
+
+
+@pytest.mark.parametrize('window', [(2, 3, 3), (4, 5, 5)], ids=str)
+def test_it_is_the_hosts_inflation(window: Size, tmp_path: Path) -> None:
+    from mmaction.models.backbones.swin import SwinTransformer3D
+
+    path = str(tmp_path / 'swin2d.pth')
+    weights = image_weights()
+    weights.pop('head.weight')  # the host would report it as unexpected
+    torch.save({'model': weights}, path)
+    host = SwinTransformer3D(ARCH, pretrained=path, window_size=window)
+    host.inflate_weights(logging.getLogger('host'))
+    ours = STASwinTransformer3D(ARCH, pretrained=path, window_size=window)
+    ours.init_weights()
+    expected = host.state_dict()
+    for name, value in ours.state_dict().items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+
+
+def test_weights_of_a_video_model_are_taken_as_they_are(tmp_path: Path) -> None:
+    saved, path = small_swin(seed=5), str(tmp_path / 'swin3d.pth')
+    weights = {f'backbone.{name}': value for name, value in saved.state_dict().items()}
+    torch.save({'state_dict': weights}, path)
+    model = small_swin(pretrained=path, pretrained2d=False)
+    model.init_weights()
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), saved.parameters(), strict=True)
+    )
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    weights = image_weights()
+    del weights['layers.1.blocks.0.norm1.weight']
+    torch.save(weights, tmp_path / 'lacking.pth')
+    (tmp_path / 'text.pth').write_text('no weights')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    for name, words in (
+        ('lacking.pth', 'does not fit: 1 weights .*layers.1.blocks.0.norm1.weight'),
+        ('text.pth', 'cannot be read'),
+        ('list.pth', 'no state dict'),
+        ('absent.pth', 'cannot be read.*absent'),
+    ):
+        model = small_swin(pretrained=str(tmp_path / name))
+        with pytest.raises(ValueError, match=words):
+            model.init_weights()
+
+
+def test_without_a_file_weights_are_drawn() -> None:
+    model = small_swin()
+    model.init_weights()
+    assert model.layers[0].blocks[0].attn.qkv.weight.std().item() == pytest.approx(0.02, rel=0.2)
