@@ -81,7 +81,7 @@ with hosts_needed():
 
     from sta.atomic import write_text
     from sta.checkpoints import load_encoder
-    from sta.datasets.annotations import ClassLookup, read_class_names
+    from sta.datasets.annotations import ClassLookup, list_text, read_class_names
     from sta.datasets.preparation.matching import Annotations, FolderIndex
     from sta.datasets.preparation.prepare import (
         Outputs,
@@ -209,7 +209,7 @@ def write(
     trained.unlink(missing_ok=True)
     parts = split.parts if divided else {}
     for name, videos in parts.items():
-        outputs.write_part(name, videos)
+        write_text(outputs.part_file(name), list_text(videos))
     write_text(classes, class_list(prepared))
     part = split.evaluated if divided else None
     text = config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
