@@ -82,12 +82,10 @@ class Settings:
     Attributes:
         scan: how to look into them; None does not.
         keep_broken: leave videos in the list that no decoder can decode.
-        force: write files of an earlier run anew.
     """
 
     scan: ScanSettings | None = ScanSettings()
     keep_broken: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,7 +197,7 @@ class Official:
         """
         settings = settings_of(arguments)
         outputs = Outputs(arguments.out, f'{self.prefix}_{arguments.split}_')
-        outputs.refuse_loss(force=settings.force)
+        outputs.refuse_loss(force=arguments.force)
         prepared = prepare(read(), FolderIndex(arguments.videos), outputs, settings)
         is_val = arguments.split == 'val'
         published = self.published.format(listed=len(prepared.listed)) if is_val else ''
@@ -270,11 +268,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         full_decode=arguments.full_decode,
         time_limit_s=arguments.time_limit,
     )
-    return Settings(
-        scan=None if arguments.no_scan else scan,
-        keep_broken=arguments.keep_broken,
-        force=arguments.force,
-    )
+    return Settings(None if arguments.no_scan else scan, arguments.keep_broken)
 
 
 def describe(prepared: Prepared, *, official: str = '') -> list[str]:
@@ -540,11 +534,6 @@ def names_sides(class_names: Sequence[str]) -> bool:
 def _quoted(path: str | os.PathLike) -> str:
     """An absolute path as Python text."""
     return repr(os.path.abspath(path))
-
-
-def class_list(prepared: Prepared) -> str:
-    """Class names, one a line."""
-    return ''.join(f'{name}\n' for name in prepared.annotations.class_names)
 
 
 def as_argument(path: Path) -> str:
