@@ -29,17 +29,19 @@ myst_heading_anchors = 4
 highlight_language = 'none'
 pygments_style, pygments_dark_style = 'friendly', 'github-dark'
 default_role = 'code'
+smartquotes = False  # -- and ' stand in commands
 
 nitpicky = True
 # Names of other libraries lead nowhere here: a build asks no network for their inventories.
 nitpick_ignore_regex = [('py:.*', r'(?!sta\.).*')]
 autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'
-autodoc_default_options = {'members': True, 'show-inheritance': True}
+autodoc_default_options = {'members': True}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_custom_sections = [('Args of the class statement', 'params_style')]
 
 html_theme = 'furo'
 html_title = f'sta {release}'

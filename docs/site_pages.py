@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import re
 import runpy
@@ -21,6 +22,7 @@ from unittest import mock
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.domains.python import PyObject
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
@@ -79,16 +81,24 @@ def _tool_text(tool: Path) -> str:
     lines = [f'## {tool.name}', '', _escape(summary), '']
     if details.strip():
         lines += ['```', details.strip(), '```', '']
-    for group in parser._action_groups:  # argparse offers no public way to its groups
-        actions = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
-        actions = [action for action in actions if not isinstance(action, argparse._HelpAction)]
+    own, *others = _groups(parser)
+    for title, actions in [('argument or option', own[1]), *others]:
         if actions:
-            title = {'positional arguments': 'argument'}.get(group.title, group.title)
-            title = {'options': 'option', 'optional arguments': 'option'}.get(title, title)
             lines += [f'| {title} | |', '|---|---|']
             lines += [_row(parser, action) for action in actions]
             lines.append('')
     return '\n'.join(lines)
+
+
+def _groups(parser: argparse.ArgumentParser) -> list[tuple[str, list[argparse.Action]]]:
+    """Titles and what is shown below them: arguments and options as one, then groups of a title."""
+    groups: list[tuple[str, list[argparse.Action]]] = []
+    for group in parser._action_groups:  # argparse offers no public way to its groups
+        shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
+        shown = [action for action in shown if not isinstance(action, argparse._HelpAction)]
+        groups.append((group.title or '', shown))
+    (_, positional), (_, options), *others = groups
+    return [('', positional + options), *others]
 
 
 def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
@@ -125,7 +135,7 @@ def configs_text() -> str:
         said = [line for line in comment if not line.startswith(' ')]
         commands = [line.strip() for line in comment if line.startswith(' ')]
         config = Config.fromfile(path)
-        lines += [f'## {path.name}', '', _escape(' '.join(said)).replace(':', '.'), '']
+        lines += [f'## {path.name}', '', re.sub(r':$', '.', _escape(' '.join(said))), '']
         lines += ['```', *commands, '```', '', '| | |', '|---|---|']
         lines += [f'| {name} | {value} |' for name, value in _facts(config)]
         lines += [f'| file | [configs/{path.name}](../../configs/{path.name}) |', '']
@@ -139,8 +149,11 @@ def _facts(config: Any) -> Iterator[tuple[str, str]]:
         yield 'trained with schedule', f'`{backbone.schedule}`'
     if 'test_cfg' in config:
         yield 'schedules', ', '.join(f'`{r}`' for r in config.test_cfg.get('schedules', []))
-        pruners = [dict(pruner) for pruner in config.test_cfg.get('pruners', [])]
-        yield 'pruners', ', '.join(f'`{pruner}`' for pruner in pruners)
+        pruners = (
+            ', '.join(f'{name}={value!r}' for name, value in pruner.items())
+            for pruner in config.test_cfg.get('pruners', [])
+        )
+        yield 'pruners', ', '.join(f'`dict({settings})`' for settings in pruners)
     for part, name in (('train_dataloader', 'trains on'), ('test_dataloader', 'evaluates')):
         if part in config and 'ann_file' in config[part].dataset:
             yield name, f'`{_below_root(config[part].dataset.ann_file)}`'
@@ -222,12 +235,12 @@ def _documented(module: Any, word: str) -> list[str]:
     value = getattr(module, word)
     if isinstance(value, type):
         kind = 'autoexception' if issubclass(value, BaseException) else 'autoclass'
-    elif callable(value):
-        kind = 'autofunction'
-    else:
-        hidden = ['   :no-value:'] if len(repr(value)) > 60 else []
-        return [f'.. autodata:: {module.__name__}.{word}', *hidden, '']
-    return [f'.. {kind}:: {module.__name__}.{word}', '']
+        told = ['   :show-inheritance:'] if value.__bases__ not in ((object,), (tuple,)) else []
+        return [f'.. {kind}:: {module.__name__}.{word}', *told, '']
+    if callable(value):
+        return [f'.. autofunction:: {module.__name__}.{word}', '']
+    hidden = ['   :no-value:'] if len(repr(value)) > 60 else []
+    return [f'.. autodata:: {module.__name__}.{word}', *hidden, '']
 
 
 def _registered_page(aliases: dict[str, str]) -> str:
@@ -250,7 +263,7 @@ def api_text() -> str:
     names = []
     for name, _ in rooms():
         first = (importlib.import_module(name).__doc__ or '').strip().partition('\n')[0]
-        lines.append(f'| [{name}](api/{name}.rst) | {_escape(first)} |')
+        lines.append(f'| [{name}](api/{name}.rst) | {first} |')
         names.append(f'{name} <api/{name}>')
     lines.append('| [types that configs name](api/configs.rst) | backbones, data sets, loops |')
     tree = ['```{toctree}', ':hidden:', '', *names, 'types that configs name <api/configs>', '```']
@@ -271,6 +284,20 @@ def navigation_text() -> str:
             entries = [f'{said} <{target}>' for said, target in links]
             trees += ['```{toctree}', ':hidden:', f':caption: {caption}', '', *entries, '```', '']
     return '\n'.join(trees)
+
+
+def titles() -> dict[str, str]:
+    """What the navigation calls a page, by the page's path below the repository.
+
+    A link that reads `costs.md` on GitHub, where files are looked for, has its page's name here.
+    """
+    text = (ROOT / 'docs' / 'index.md').read_text('utf-8')
+    links = re.findall(r'^- \[([^]]+)]\(([^)#]+\.md)\)', text, re.MULTILINE)
+    return {_page(Path('docs'), target): said for said, target in links}
+
+
+def _page(folder: Path, target: str) -> str:
+    return os.path.normpath(folder / target)
 
 
 def section_text(page: str, heading: str) -> str:
@@ -310,7 +337,13 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
             return link[1]
         return f'[{link[1]}]({Path(*[".."] * len(Path(docname).parent.parts)) / page})'
 
-    source[0] = MARK.sub(made, LINK.sub(led, source[0]))
+    names = titles()
+
+    def named(link: re.Match[str]) -> str:
+        said = names.get(_page(Path(docname).parent, link[2])) if link[1].endswith('.md') else None
+        return f'[{said or link[1]}]({link[2]}{link[3] or ""})'
+
+    source[0] = LINK.sub(named, LINK.sub(led, MARK.sub(made, source[0])))
 
 
 def find_reference(
@@ -354,6 +387,13 @@ def settle_docstring(
     lines[:] = [LOOSE_UNDERSCORE.sub(r'\1\_', line) for line in lines]
 
 
+def set_dashes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Set a dash between a parameter and what is said of it; elsewhere -- begins an option."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == ' -- ':
+            text.parent.replace(text, nodes.Text(' \N{EN DASH} '))
+
+
 def lead_home(app: Sphinx, error: Exception | None) -> None:
     """Let the site's top folder open its first page."""
     if error is None and app.builder.name == 'html':
@@ -365,12 +405,16 @@ def lead_home(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the hooks."""
+    for field in PyObject.doc_field_types:
+        if field.name == 'variable':
+            field.label = 'Attributes'
     app.add_config_value('site_aliases', {}, '')
     app.connect('builder-inited', write_api)
     app.connect('source-read', fill)
     app.connect('autodoc-skip-member', skip_tuple_field)
     app.connect('autodoc-process-docstring', settle_docstring)
     app.connect('missing-reference', find_reference)
+    app.connect('doctree-resolved', set_dashes)
     app.connect('build-finished', lead_home)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
 
