@@ -22,7 +22,7 @@ TRY_CV2 := import cv2; cv2.__version__
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check lint docs demo train-data doctor clean
+.PHONY: help install test check lint docs pytest demo train-data doctor clean
 
 help:  ## this list
 	@echo 'Targets:'
@@ -32,7 +32,9 @@ install: $(STAMP)  ## .venv with the tested versions; runs again only when the r
 
 test: install check  ## install what is missing, lint, run the tests
 
-check: $(STAMP) lint docs  ## lint, documentation and tests, as CI runs them
+check: $(STAMP) lint docs pytest  ## lint, documentation and tests, as CI runs them
+
+pytest: $(STAMP)  ## the tests alone
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
