@@ -62,7 +62,7 @@ doctor:  ## versions, what is broken and the command that mends it; installs not
 
 clean:  ## remove .venv and what tools left behind; data and results stay
 	rm -rf $(VENV) build site docs/reference/api sta.egg-info .pytest_cache .ruff_cache
-	find sta tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find sta tools tests configs docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A machine without a venv module, or with too old a Python, gets one line instead of a traceback.
 $(PY):

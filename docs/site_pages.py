@@ -71,10 +71,10 @@ def tools_text() -> str:
     """Every tool with its description, usage and options, as Markdown."""
     tools = sorted((ROOT / 'tools').glob('*.py'))
     scripts = sorted((ROOT / 'tools').glob('*.sh'))
-    return '\n'.join([*map(_tool_text, tools), *map(_script_text, scripts)])
+    return '\n'.join([*map(tool_text, tools), *map(_script_text, scripts)])
 
 
-def _tool_text(tool: Path) -> str:
+def tool_text(tool: Path) -> str:
     parser = parser_of(tool)
     parser.prog = f'python tools/{tool.name}'
     summary, _, details = (parser.description or '').strip().partition('\n')
@@ -178,14 +178,14 @@ def rooms() -> Iterator[tuple[str, list[str]]]:
     packages = ['sta', *(info.name for info in below if info.ispkg)]
     for name in sorted(packages, key=lambda name: (name.count('.'), name)):
         module = importlib.import_module(name)
-        words = {word: _home(module, word) for word in getattr(module, '__all__', ())}
+        words = {word: home_of(module, word) for word in getattr(module, '__all__', ())}
         fresh = [word for word, home in words.items() if home not in known]
         known.update(words.values())
         if fresh:
             yield name, fresh
 
 
-def _home(module: Any, word: str) -> str:
+def home_of(module: Any, word: str) -> str:
     """Where what a package offers under a name was made; a constant belongs to the package."""
     value = getattr(module, word)
     home = getattr(value, '__module__', module.__name__)
@@ -214,7 +214,7 @@ def write_api(app: Sphinx) -> None:
     for name, words in rooms():
         module = importlib.import_module(name)
         for word in words:
-            aliases[_home(module, word)] = f'{name}.{word}'
+            aliases[home_of(module, word)] = f'{name}.{word}'
         lines = [name, '=' * len(name), '', f'.. automodule:: {name}', '   :no-members:', '']
         for word in words:
             lines += _documented(module, word)
@@ -332,8 +332,8 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         if not target.is_dir():
             return link[0]
         below = target.relative_to(ROOT)
-        page = FOLDERS.get(str(below), f'docs/reference/api/{".".join(below.parts)}.rst')
-        if not (ROOT / page).exists():
+        page = FOLDERS.get(str(below)) or _page_of_package(below)
+        if not page:
             return link[1]
         return f'[{link[1]}]({Path(*[".."] * len(Path(docname).parent.parts)) / page})'
 
@@ -344,6 +344,15 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
         return f'[{said or link[1]}]({link[2]}{link[3] or ""})'
 
     source[0] = LINK.sub(named, LINK.sub(led, MARK.sub(made, source[0])))
+
+
+def _page_of_package(folder: Path) -> str:
+    """The page of a folder's package, or of the nearest above it, which offers its names then."""
+    for package in (folder, *folder.parents):
+        path = API / f'{".".join(package.parts)}.rst'
+        if path.is_file():
+            return str(path.relative_to(ROOT))
+    return ''
 
 
 def find_reference(

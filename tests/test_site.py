@@ -27,7 +27,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize('tool', TOOLS, ids=lambda tool: tool.stem)
 def test_every_option_of_a_tool_is_there_with_its_help(pages: ModuleType, tool: Path) -> None:
     parser = pages.parser_of(tool)
-    text = pages._tool_text(tool)
+    text = pages.tool_text(tool)
     assert text.startswith(f'## {tool.name}\n')
     for action in parser._actions:
         if action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction):
@@ -56,7 +56,7 @@ def test_every_public_name_is_described_once(pages: ModuleType) -> None:
     assert {'sta.pruning', 'sta.models', 'sta.checkpoints', 'sta.evaluation'} <= set(rooms)
     assert 'Pruner' in rooms['sta.pruning']
     homes = [
-        pages._home(importlib.import_module(room), name)
+        pages.home_of(importlib.import_module(room), name)
         for room, names in rooms.items()
         for name in names
     ]
