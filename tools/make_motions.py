@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,17 +56,9 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from sta.datasets.motions.clips import DIFFICULTIES, ClipSource, save_contact_sheet, write_split
     from sta.datasets.motions.scene import Difficulty
+    from sta.datasets.progress import VideoProgress
     from sta.errors import MotionsError
 
 NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
@@ -77,28 +67,24 @@ NUM_CLIPS = {'train': 12000, 'val': 480, 'train_easy': 8000}
 def write(source: ClipSource, arguments: argparse.Namespace) -> None:
     num_clips = arguments.num_clips
     num_clips = NUM_CLIPS[source.split] if num_clips is None else num_clips
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
-    progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
-    task = progress.add_task(f'rendering {source.split}', total=num_clips)
-    start = time.perf_counter()
-    with ExitStack() as stack:
-
-        def advance(count: int) -> None:
-            # The bar appears with the first clips: a refusal before them stays one line.
-            if not progress.live.is_started:
-                stack.enter_context(progress)
-            progress.advance(task, count)
-
+    progress = VideoProgress(
+        num_videos=num_clips,
+        verb=(f'rendering {source.split}', 'rendered'),
+        waiting='no clip yet',
+        detail=lambda: '',
+        line_at_end=False,
+    )
+    with progress:
         report = write_split(
             source,
             arguments.out,
             num_clips=num_clips,
             num_workers=arguments.workers,
-            on_progress=advance,
+            on_progress=progress.advance,
         )
     print(
         f'{num_clips} clips in {arguments.out / source.split} ({report.num_written} written in '
-        f'{time.perf_counter() - start:.0f} s, {report.num_skipped} were there), '
+        f'{progress.elapsed_s:.0f} s, {report.num_skipped} were there), '
         f'{report.num_bytes / 1e6:.2f} MB; list: {arguments.out / source.split}.txt'
     )
 

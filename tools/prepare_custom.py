@@ -81,14 +81,13 @@ with hosts_needed():
 
     from sta.atomic import write_text
     from sta.checkpoints import load_encoder
-    from sta.datasets.annotations import ClassLookup, read_class_names
+    from sta.datasets.annotations import ClassLookup, list_text, read_class_names
     from sta.datasets.preparation.matching import Annotations, FolderIndex
     from sta.datasets.preparation.prepare import (
         Outputs,
         Prepared,
         Recipe,
         as_argument,
-        class_list,
         config_text,
         describe,
         epochs_for,
@@ -132,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     splitting = SplitSettings(share, arguments.split, arguments.seed, arguments.group_by)
     lists = [f'{part}_list_videos.txt' for part in ('train', 'val', 'test')]
     outputs = Outputs(arguments.out, more=('classes.txt', 'config.py', 'train_config.py', *lists))
-    outputs.refuse_loss(force=settings.force)
+    outputs.refuse_loss(force=arguments.force)
     base = arguments.config or default_config(arguments.map)
     config = checked_config(base)
     annotations, index = read(arguments)
@@ -209,8 +208,9 @@ def write(
     trained.unlink(missing_ok=True)
     parts = split.parts if divided else {}
     for name, videos in parts.items():
-        outputs.write_part(name, videos)
-    write_text(classes, class_list(prepared))
+        write_text(outputs.part_file(name), list_text(videos))
+    names = prepared.annotations.class_names
+    write_text(classes, ''.join(f'{name}\n' for name in names))
     part = split.evaluated if divided else None
     text = config_text(prepared, base=base, classes=arguments.map or str(classes), part=part)
     write_text(tested, text)

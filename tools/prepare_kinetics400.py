@@ -11,10 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import REPOSITORY, hosts_needed, tool_parser
+from sta.start import hosts_needed, tool_parser
 
 with hosts_needed():
-    from sta.datasets.preparation.prepare import add_options, settings_of
+    from sta.datasets.preparation.prepare import Official, add_options
+
+KINETICS400 = Official(
+    prefix='kinetics400',
+    config='configs/sta_vit_k400.py',
+    folder='data/kinetics400',
+    videos='data/kinetics400/videos_val',
+    published='{listed:,} videos are listed; the validation split was published with 19,881, and '
+    'copies in circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy',
+)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -26,7 +35,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--videos', required=True, metavar='FOLDER', help='flat or by class')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='val')
-    add_options(parser, out='data/kinetics400')
+    add_options(parser, out=KINETICS400.folder)
     return parser.parse_args(argv)
 
 
@@ -34,36 +43,18 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.datasets.preparation.matching import FolderIndex
-    from sta.datasets.preparation.prepare import Outputs, describe, evaluation_command, prepare
     from sta.datasets.preparation.readers import read_kinetics400
     from sta.engine.cli import run_command
-
-CONFIG = 'configs/sta_vit_k400.py'
-DEFAULTS = {
-    'ann_file': REPOSITORY / 'data/kinetics400/kinetics400_val_list_videos.txt',
-    'videos': REPOSITORY / 'data/kinetics400/videos_val',
-}
-OFFICIAL = (
-    '{listed:,} videos are listed; the validation split was published with 19,881, and copies in '
-    'circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy'
-)
-
-
-def run(arguments: argparse.Namespace) -> None:
-    settings = settings_of(arguments)
-    outputs = Outputs(arguments.out, f'kinetics400_{arguments.split}_')
-    outputs.refuse_loss(force=settings.force)
-    annotations = read_kinetics400(arguments.annotations, split=arguments.split)
-    prepared = prepare(annotations, FolderIndex(arguments.videos), outputs, settings)
-    official = OFFICIAL.format(listed=len(prepared.listed)) if arguments.split == 'val' else ''
-    print('\n'.join(describe(prepared, official=official)))
-    print(f'next: {evaluation_command(CONFIG, prepared, defaults=DEFAULTS)}')
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    return run_command(lambda: run(arguments))
+
+    return run_command(
+        lambda: KINETICS400.prepare(
+            arguments, lambda: read_kinetics400(arguments.annotations, split=arguments.split)
+        )
+    )
 
 
 if __name__ == '__main__':

@@ -11,10 +11,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import REPOSITORY, hosts_needed, tool_parser
+from sta.start import hosts_needed, tool_parser
 
 with hosts_needed():
-    from sta.datasets.preparation.prepare import add_options, settings_of
+    from sta.datasets.preparation.matching import Annotations
+    from sta.datasets.preparation.prepare import Official, add_options
+
+SSV2 = Official(
+    prefix='sthv2',
+    config='configs/sta_vit_ssv2.py',
+    folder='data/sthv2',
+    videos='data/sthv2/videos',
+    published='{listed:,} videos are listed; the validation split has 24,777',
+)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,7 +39,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--split', choices=('val', 'train'), default='val', help='for the names of the files'
     )
-    add_options(parser, out='data/sthv2')
+    add_options(parser, out=SSV2.folder)
     return parser.parse_args(argv)
 
 
@@ -38,34 +47,19 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
-    from sta.datasets.preparation.matching import FolderIndex
-    from sta.datasets.preparation.prepare import Outputs, describe, evaluation_command, prepare
     from sta.datasets.preparation.readers import read_ssv2
     from sta.engine.cli import run_command
 
-CONFIG = 'configs/sta_vit_ssv2.py'
-DEFAULTS = {
-    'ann_file': REPOSITORY / 'data/sthv2/sthv2_val_list_videos.txt',
-    'videos': REPOSITORY / 'data/sthv2/videos',
-}
-OFFICIAL = '{listed:,} videos are listed; the validation split has 24,777'
 
-
-def run(arguments: argparse.Namespace) -> None:
-    settings = settings_of(arguments)
-    outputs = Outputs(arguments.out, f'sthv2_{arguments.split}_')
-    outputs.refuse_loss(force=settings.force)
+def read(arguments: argparse.Namespace) -> Annotations:
     annotations = read_ssv2(arguments.annotations, arguments.labels)
-    prepared = prepare(annotations, FolderIndex(arguments.videos), outputs, settings)
-    official = OFFICIAL.format(listed=len(prepared.listed)) if arguments.split == 'val' else ''
     print(f'{arguments.labels}: its 174 classes are the official ones')
-    print('\n'.join(describe(prepared, official=official)))
-    print(f'next: {evaluation_command(CONFIG, prepared, defaults=DEFAULTS)}')
+    return annotations
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
-    return run_command(lambda: run(arguments))
+    return run_command(lambda: SSV2.prepare(arguments, lambda: read(arguments)))
 
 
 if __name__ == '__main__':

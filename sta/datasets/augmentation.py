@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mmaction.registry import TRANSFORMS
-from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from PIL import Image, ImageChops, ImageEnhance, ImageOps
+
+from .transforms import Transform
 
 MAX_MAGNITUDE = 10.0
 # Where rotating, shearing and shifting leave nothing: ImageNet's mean.
@@ -97,7 +98,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 @TRANSFORMS.register_module()
-class ClipRandAugment(BaseTransform):
+class ClipRandAugment(Transform):
     """Change a clip by a few random operations, each with one random strength for all frames.
 
     Cubuk et al., "RandAugment", 2020. "RandAug (9, 0.5)", as the recipes of MAE, VideoMAE and STA
@@ -168,20 +169,13 @@ class ClipRandAugment(BaseTransform):
             drawn.append((str(name), amount))
         return drawn
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(magnitude={self.magnitude}, '
-            f'magnitude_std={self.magnitude_std}, num_ops={self.num_ops}, prob={self.prob}, '
-            f'operations={self.operations})'
-        )
-
 
 # mmaction2's; it puts the augmentations of all videos into one flat batch.
 COLLATE = 'repeat_pseudo_collate'
 
 
 @TRANSFORMS.register_module()
-class RepeatedAugmentation(BaseTransform):
+class RepeatedAugmentation(Transform):
     """Give each decoded clip several times, differently augmented.
 
     Hoffer et al., "Augment your batch", CVPR 2020. Decoding, which is what training on videos waits
@@ -213,8 +207,3 @@ class RepeatedAugmentation(BaseTransform):
         """Augment a clip ``num_repeats`` times; the given frames stay as they are."""
         # mmaction2's Flip writes into the frames it is given.
         return [self.transforms(copy.deepcopy(results)) for _ in range(self.num_repeats)]
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(num_repeats={self.num_repeats}, transforms={self.transforms})'
-        )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import BinaryIO, NamedTuple, Protocol, TypeVar
+from types import SimpleNamespace
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import av
 import decord
@@ -54,8 +55,10 @@ class _PacketsError(Exception):
     """The packets of a file do not say which frames it shows."""
 
 
-class VideoReader(Protocol):
-    """What both decoders offer.
+class VideoReader:
+    """What both decoders offer, to our DecodeFrames and to mmaction2's DecordDecode.
+
+    mmaction2's inferencer puts DecordDecode in the place of whatever decodes in a pipeline.
 
     Attributes:
         avg_fps: average frames per second; 0 where unknown.
@@ -67,12 +70,20 @@ class VideoReader(Protocol):
 
     def __len__(self) -> int:
         """Frames of the video."""
+        raise NotImplementedError
 
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """(len(indices), H, W, 3) uint8 RGB, upright, in the order asked for."""
+        raise NotImplementedError
 
     def decode_all(self) -> None:
         """Decode every frame and keep none; raises VideoError at the first that fails."""
+        raise NotImplementedError
+
+    def get_batch(self, indices: Sequence[int]) -> SimpleNamespace:
+        """Frames as decord returns them: an object with ``asnumpy()``."""
+        frames = self.frames(np.asarray(indices).ravel().tolist())
+        return SimpleNamespace(asnumpy=lambda: frames)
 
 
 class VideoFacts(NamedTuple):
@@ -140,7 +151,7 @@ def open_video(
     return reader
 
 
-class DecordReader:
+class DecordReader(VideoReader):
     """decord, as in the published evaluations; its frames, whether they are the right ones or not.
 
     Right are those of files with closed groups of pictures, one frame a packet, from the first.
@@ -175,7 +186,7 @@ class DecordReader:
             self.frames(range(start, min(start + _FRAMES_AT_ONCE, len(self))))
 
 
-class PyAVReader:
+class PyAVReader(VideoReader):
     """PyAV: frame k is the k-th that a player shows, on every file that it decodes.
 
     Where the packets of a file say for certain which frames it shows and from where each can be
@@ -439,8 +450,8 @@ def _decord_reason(error: Exception) -> str:
 
 
 # Boxes an MP4 or QuickTime file may start with; anything else is not of that family.
-_MP4_STARTS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
-_EBML, _EBML_SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
+MP4_STARTS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
+EBML_START, _EBML_SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 
 
 def check_file(path: str | os.PathLike) -> None:
@@ -482,9 +493,9 @@ def stated_size(file: BinaryIO) -> int | None:
     """
     start = file.read(12)
     file.seek(0)
-    if start[4:8] in _MP4_STARTS:
+    if start[4:8] in MP4_STARTS:
         return _end_of_boxes(file)
-    if start.startswith(_EBML):
+    if start.startswith(EBML_START):
         return _end_of_segment(file)
     if start.startswith(b'RIFF') and start[8:12] == b'AVI ':
         return 8 + int.from_bytes(start[4:8], 'little')

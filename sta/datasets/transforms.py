@@ -7,8 +7,7 @@ ones under the published indices. The transforms are registered in mmaction2's T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import SimpleNamespace
+import inspect
 from typing import Any
 
 import cv2
@@ -18,7 +17,7 @@ from mmaction.registry import TRANSFORMS
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
-from .decoding import VideoReader, open_video
+from .decoding import open_video
 
 
 def videomae_k400_indices(
@@ -133,8 +132,16 @@ PROTOCOLS = {
 }
 
 
+class Transform(BaseTransform):
+    """A transform that shows its settings, which it keeps under the names of its arguments."""
+
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        return f'{type(self).__name__}({", ".join(f"{n}={getattr(self, n)!r}" for n in names)})'
+
+
 @TRANSFORMS.register_module()
-class OpenVideo(BaseTransform):
+class OpenVideo(Transform):
     """Open a video, in the process that will decode it.
 
     Required keys: filename; optional: decoder ('pyav', which is the default, or 'decord'), recount
@@ -163,41 +170,15 @@ class OpenVideo(BaseTransform):
             num_threads=self.num_threads,
             recount=results.get('recount', False),
         )
-        results['video_reader'] = SharedReader(reader)
+        results['video_reader'] = reader
         results['total_frames'] = len(reader)
         results['avg_fps'] = reader.avg_fps
         results['decoded_by'] = reader.name
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_threads={self.num_threads})'
-
-
-class SharedReader:
-    """A reader for our DecodeFrames, and for mmaction2's DecordDecode.
-
-    mmaction2's inferencer puts DecordDecode in the place of whatever decodes in a pipeline.
-
-    Args:
-        reader: of the video that OpenVideo has opened.
-    """
-
-    def __init__(self, reader: VideoReader) -> None:
-        self._reader = reader
-
-    def frames(self, indices: Sequence[int]) -> np.ndarray:
-        """(len(indices), H, W, 3) uint8 RGB in the order asked for."""
-        return self._reader.frames(indices)
-
-    def get_batch(self, indices: Sequence[int]) -> Any:
-        """The same as decord returns it: an object with ``asnumpy()``."""
-        unique, places = np.unique(np.asarray(indices).ravel(), return_inverse=True)
-        frames = self._reader.frames(unique.tolist())
-        return SimpleNamespace(asnumpy=lambda: frames[places])
-
 
 @TRANSFORMS.register_module()
-class DecodeFrames(BaseTransform):
+class DecodeFrames(Transform):
     """Decode the chosen frames, each once however many clips show it.
 
     Required keys: video_reader, frame_inds. Added keys: imgs, a list of (H, W, 3) uint8 RGB in the
@@ -218,12 +199,9 @@ class DecodeFrames(BaseTransform):
         results['original_shape'] = results['img_shape'] = frames.shape[1:3]
         return results
 
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
-
 
 @TRANSFORMS.register_module()
-class ProtocolSampleFrames(BaseTransform):
+class ProtocolSampleFrames(Transform):
     """Choose frames by a published protocol.
 
     Required keys: total_frames. Added keys: frame_inds (num_clips * clip_len,), clip_len,
@@ -279,15 +257,9 @@ class ProtocolSampleFrames(BaseTransform):
             sampler = SampleFrames(frame_interval=self.stride, **settings)
         return sampler(dict(total_frames=num_frames, start_index=0, avg_fps=None))['frame_inds']
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(protocol={self.protocol!r}, num_clips={self.num_clips}, '
-            f'clip_len={self.clip_len}, stride={self.stride})'
-        )
-
 
 @TRANSFORMS.register_module()
-class ShortSideCrops(BaseTransform):
+class ShortSideCrops(Transform):
     """Resize the short side, then cut evenly spaced squares along the long side.
 
     Required and changed keys: imgs, a list of (H, W, 3) uint8, which becomes the frames of the
@@ -345,15 +317,9 @@ class ShortSideCrops(BaseTransform):
         starts = [k * (room // (self.num_crops - 1)) for k in range(self.num_crops)]
         return [starts[0], starts[2], starts[1]] if self.num_crops == 3 else starts
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(size={self.size}, num_crops={self.num_crops}, '
-            f'rule={self.rule!r})'
-        )
-
 
 @TRANSFORMS.register_module()
-class TrainingClip(BaseTransform):
+class TrainingClip(Transform):
     """From a file to one clip for a model: the whole pipeline for training on videos of one's own.
 
     Frames are drawn at random, from equal parts of the video or in a dense run; the clip is a
@@ -395,7 +361,7 @@ class TrainingClip(BaseTransform):
             raise ValueError(f'flip_ratio must be between 0 and 1, got {flip_ratio}')
         if not 0 < area_range[0] <= area_range[1] <= 1:
             raise ValueError(f'area_range must be two shares up to 1, got {area_range}')
-        self.settings = dict(clip_len=clip_len, size=size, stride=stride, augment=augment)
+        self.clip_len, self.size, self.stride, self.augment = clip_len, size, stride, augment
         frames: dict[str, Any] = dict(type='UniformSample', clip_len=clip_len)
         if stride is not None:
             frames = dict(
@@ -423,6 +389,3 @@ class TrainingClip(BaseTransform):
             VideoError: the video cannot be opened or decoded.
         """
         return self.steps(results)
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}({self.settings})'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 
 from sta.datasets.annotations import OFFICIAL
 from sta.errors import ConfigError
@@ -49,6 +50,10 @@ KNOWN_KEYS = (
 )
 
 
+# Named in configs that a training run of an earlier version has written.
+_MOVED = dict.fromkeys(
+    ('sta.datasets.rand_augment', 'sta.datasets.repeated_augmentation'), 'sta.datasets.augmentation'
+)
 _DICT_KEYS = ('model', 'optim_wrapper', 'auto_scale_lr', 'default_hooks', 'randomness')
 _COUNTS = ('clip_len', 'num_clips', 'num_crops')
 _PATH_KEYS = ('ann_file', 'classes', 'load_from', 'pretrained')
@@ -58,8 +63,8 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     """Read a config file and merge options such as model.backbone.depth=6.
 
     Relative paths of what is read (lists, videos, class names, weights) are settled as
-    docs/usage.md says: those of the project's own configs lead into the repository, all others are
-    looked for in the current folder, then beside the config, then in the repository.
+    docs/evaluate.md says: those of the project's own configs lead into the repository, all others
+    are looked for in the current folder, then beside the config, then in the repository.
 
     Args:
         path: a Python config.
@@ -74,7 +79,8 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
         what = 'is a folder' if os.path.isdir(path) else 'does not exist'
         raise ConfigError(f'config {path} {what}; {_neighbours(path)}')
     try:
-        config = Config.fromfile(path)
+        config = Config.fromfile(path, import_custom_modules=False)
+        _import_modules(config)
     except (Exception, SystemExit) as error:  # a config is Python: it can fail in any way
         raise ConfigError(f'config {path} cannot be read: {reason_of(error)}') from error
     try:
@@ -97,6 +103,15 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     except ConfigError as error:
         raise ConfigError(f'config {path}: {error}') from None
     return config
+
+
+def _import_modules(config: Config) -> None:
+    """Import what a config asks for; of an earlier version's modules, what they are part of now."""
+    wanted = config.get('custom_imports')
+    if wanted:
+        names = [wanted['imports']] if isinstance(wanted['imports'], str) else wanted['imports']
+        wanted['imports'] = list(dict.fromkeys(_MOVED.get(name, name) for name in names))
+        import_modules_from_strings(**wanted)
 
 
 def home_of(config: Config, path: str) -> Path:

@@ -211,10 +211,6 @@ def test_time_stamps_that_are_none_of_the_announced(tmp_path: Path) -> None:
     assert reader.name == COUNTED
 
 
-def _hide_every_fifth(number: int, content: bytes) -> bytes:
-    return bytes([content[0] & ~0x10]) + content[1:] if number % 5 == 4 else content
-
-
 def _copy(
     source: Path,
     target: Path,

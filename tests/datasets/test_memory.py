@@ -9,9 +9,8 @@ import pytest
 from mmengine.registry import init_default_scope
 
 from sta.datasets.video_list import BrokenVideo
-from tests.datasets.broken import BROKEN
-from tests.datasets.movies import write_movie
-from tests.datasets.test_broken_videos import dataset
+from tests.datasets.movies import BROKEN, write_movie
+from tests.datasets.test_video_list import dataset
 
 OPENS = 2000
 ALLOWED_MB = 40

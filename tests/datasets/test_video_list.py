@@ -1,33 +1,36 @@
-"""Lists of videos: what is understood, and what is refused with the file and the line at fault."""
+"""A data set of listed videos: what a sample holds, and what is done with broken videos."""
 
 from __future__ import annotations
 
-import gzip
 import os
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
 
+import sta.datasets.decoding
 import sta.models  # noqa: F401  (heals the host)
-from sta.datasets import (
-    annotations,
-    transforms,  # noqa: F401  (registers them)
-)
-from sta.datasets.annotations import legible, read_annotations
+from sta.datasets import transforms  # noqa: F401  (registers them)
+from sta.datasets.decoding import PacketIndex
 from sta.datasets.transforms import videomae_ssv2_indices
-from sta.datasets.video_list import VideoListDataset
+from sta.datasets.video_list import BrokenVideo, VideoListDataset
 from sta.errors import DataError
-from tests.datasets.movies import frame_numbers, write_movie
+from tests.datasets.movies import BROKEN, frame_numbers, write_av1, write_movie
+from tests.datasets.numbered import Kind, make_video
 
-PIPELINE = [
-    {'type': 'OpenVideo'},
-    {'type': 'ProtocolSampleFrames', 'protocol': 'videomae_ssv2', 'num_clips': 2},
-    {'type': 'DecodeFrames'},
-    {'type': 'ShortSideCrops', 'size': 32, 'num_crops': 3},
-    {'type': 'FormatShape', 'input_format': 'NCTHW'},
-    {'type': 'PackActionInputs'},
-]
+
+def pipeline(num_clips: int = 1, num_crops: int = 1) -> list[dict]:
+    return [
+        {'type': 'OpenVideo'},
+        {'type': 'ProtocolSampleFrames', 'protocol': 'videomae_ssv2', 'num_clips': num_clips},
+        {'type': 'DecodeFrames'},
+        {'type': 'ShortSideCrops', 'size': 32, 'num_crops': num_crops},
+        {'type': 'FormatShape', 'input_format': 'NCTHW'},
+        {'type': 'PackActionInputs'},
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -35,11 +38,20 @@ def _scope() -> None:
     init_default_scope('mmaction')
 
 
-def dataset(folder: Path, text: str, **settings) -> VideoListDataset:
-    ann_file = folder / 'list.txt'
-    ann_file.write_text(text, encoding='utf-8')
-    settings = {'data_prefix': {'video': str(folder)}, 'test_mode': True, **settings}
-    return VideoListDataset(ann_file=str(ann_file), pipeline=PIPELINE, **settings)
+def dataset(folder: Path, *names: str, **settings) -> VideoListDataset:
+    return dataset_of(folder, ''.join(f'{name},{i}\n' for i, name in enumerate(names)), **settings)
+
+
+def dataset_of(folder: Path, text: str, **settings) -> VideoListDataset:
+    ann_file = folder / 'list.csv'
+    ann_file.write_text(text)
+    settings = {
+        'data_prefix': {'video': str(folder)},
+        'test_mode': True,
+        'pipeline': pipeline(),
+        **settings,
+    }
+    return VideoListDataset(ann_file=str(ann_file), **settings)
 
 
 def entries(videos: VideoListDataset, folder: Path) -> list[tuple[str, int]]:
@@ -47,234 +59,181 @@ def entries(videos: VideoListDataset, folder: Path) -> list[tuple[str, int]]:
     return [(os.path.relpath(info['filename'], folder), info['label']) for info in infos]
 
 
-def test_lines_of_every_kind(tmp_path) -> None:
-    lines = {
-        'a.mp4 3': ('a.mp4', 3),
-        'class/b.mp4 0': ('class/b.mp4', 0),
-        'arm wrestling/a b.mp4 12': ('arm wrestling/a b.mp4', 12),
-        'c.mp4,7': ('c.mp4', 7),
-        'd.mp4, 7': ('d.mp4', 7),
-        'arm wrestling/a, b.mp4,7': ('arm wrestling/a, b.mp4', 7),
-        'e.mp4\t5': ('e.mp4', 5),
-        '  f.mp4   5  ': ('f.mp4', 5),
-        '2.mp4 2': ('2.mp4', 2),
-        'clip 2 3': ('clip 2', 3),
-        'größe.mp4 1': ('größe.mp4', 1),
-    }
-    assert entries(dataset(tmp_path, '\n'.join(lines)), tmp_path) == list(lines.values())
+def numbers(sample: dict) -> list[int]:
+    return frame_numbers(sample['inputs'][0].permute(1, 0, 2, 3).numpy())
 
 
-def test_blank_lines_and_other_line_ends(tmp_path) -> None:
-    text = '\na.mp4 0\r\n\r\n   \nb.mp4,1\n\n'
-    assert entries(dataset(tmp_path, text), tmp_path) == [('a.mp4', 0), ('b.mp4', 1)]
+@pytest.mark.parametrize('name', BROKEN)
+def test_a_broken_video_is_left_out_with_its_reason(name: str, tmp_path: Path) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    (tmp_path / 'same.mp4').symlink_to(tmp_path / 'good.mp4')
+    make, reason = BROKEN[name]
+    make(tmp_path / name)
+    videos = dataset(tmp_path, 'good.mp4', name, 'same.mp4')
+    found = [videos[i] for i in range(3)]
+    assert isinstance(found[1], BrokenVideo)
+    assert found[1][:3] == (1, str(tmp_path / name), 1)
+    assert reason in found[1].reason and found[1].reason
+    for i in (0, 2):
+        assert numbers(found[i]) == [*range(16)]
+        assert (found[i]['data_samples'].index, found[i]['data_samples'].decoder) == (i, 'pyav')
 
 
-def test_a_mark_at_the_start_of_the_file_is_no_part_of_the_name(tmp_path) -> None:
-    """Spreadsheets write one (a byte order mark) into their csv files."""
-    assert entries(dataset(tmp_path, '\ufeffa.mp4,0\n'), tmp_path) == [('a.mp4', 0)]
+@pytest.mark.parametrize('name', ['cut.mp4', 'empty.mp4', 'text.mp4', 'missing.mp4'])
+def test_the_policy_error_names_the_file(name: str, tmp_path: Path) -> None:
+    make, reason = BROKEN[name]
+    make(tmp_path / name)
+    videos = dataset(tmp_path, name, on_broken='error')
+    with pytest.raises(DataError) as caught:
+        videos[0]
+    message = str(caught.value)
+    assert message.startswith(f'video {tmp_path / name} cannot be used: it ') or reason in message
+    assert reason in message and '\n' not in message
+
+
+def test_what_had_to_be_counted_and_what_decord_does_not_know(
+    tmp_path: Path,
+) -> None:
+    make_video(Kind('mpeg4', '.avi', b_frames=2), tmp_path)
+    write_av1(tmp_path / 'new.mp4', num_frames=16)
+    counted, new = dataset(tmp_path, 'video.avi', 'new.mp4')
+    assert counted['data_samples'].decoder == 'pyav (counted)'
+    assert new['data_samples'].decoder == 'pyav' and numbers(new) == [*range(16)]
+    found = dataset(tmp_path, 'new.mp4', decoders=['decord'])[0]
+    assert found.reason.startswith('decord cannot decode it: ')  # only the named ones are tried
+
+
+def test_frames_are_chosen_anew_where_packets_announced_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    true_index = sta.datasets.decoding.packet_index
+
+    def twice_as_many(*stream: object) -> PacketIndex:
+        index = true_index(*stream)
+        behind = (index.times[-1] + number for number in range(1, 17))
+        return PacketIndex((*index.times, *behind), index.keys)
+
+    monkeypatch.setattr(sta.datasets.decoding, 'packet_index', twice_as_many)
+    sample = dataset(tmp_path, 'good.mp4')[0]
+    assert numbers(sample) == [*range(16)]
+    assert sample['data_samples'].decoder == 'pyav (counted)'
+
+
+@pytest.mark.parametrize('decoders', [['pyav'], ['decord'], ('pyav', 'decord'), 'decord'])
+def test_the_decoders_are_a_setting(decoders: list[str], tmp_path: Path) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    sample = dataset(tmp_path, 'good.mp4', decoders=decoders)[0]
+    assert numbers(sample) == [*range(16)]
+    assert sample['data_samples'].decoder == ('decord' if decoders == 'decord' else decoders[0])
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_decoder_that_hangs_is_given_up(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(4):
+        write_movie(tmp_path / f'{i}.mp4', num_frames=16)
+    frames = sta.datasets.decoding.PyAVReader.frames
+
+    def hang(reader, indices):
+        if len(reader) and '2.mp4' in hanging:
+            time.sleep(600)
+        return frames(reader, indices)
+
+    hanging: list[str] = []
+    opened = sta.datasets.decoding.PyAVReader.__init__
+
+    def note(reader, path, num_threads=1, **settings):
+        hanging[:] = [os.path.basename(path)]
+        opened(reader, path, num_threads, **settings)
+
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, '__init__', note)
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, 'frames', hang)
+    names = [f'{i}.mp4' for i in range(4)]
+    for decoders, decoder in ((['pyav', 'decord'], 'decord'), (['pyav'], None)):
+        videos = dataset(tmp_path, *names, decoders=decoders, time_limit_s=1)
+        loader = DataLoader(videos, batch_size=1, num_workers=workers, collate_fn=lambda b: b[0])
+        found = list(loader)
+        assert [numbers(found[i]) for i in (0, 1, 3)] == [[*range(16)]] * 3
+        if decoder is None:
+            assert found[2].reason == 'it was given up after 1 s'
+        else:
+            assert found[2]['data_samples'].decoder == decoder
+            assert numbers(found[2]) == [*range(16)]
+
+
+def test_a_decoder_that_crashes_ends_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    monkeypatch.setattr(sta.datasets.decoding.PyAVReader, 'frames', lambda *_: os.abort())
+    videos = dataset(tmp_path, 'good.mp4')
+    assert videos[0].reason == 'the decoder crashed (SIGABRT)'
+    both = dataset(tmp_path, 'good.mp4', decoders=['pyav', 'decord'])
+    assert numbers(both[0]) == [*range(16)]
+
+
+def test_training_takes_another_video_and_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    write_movie(tmp_path / 'good.mp4', num_frames=16)
+    (tmp_path / 'empty.mp4').touch()
+    np.random.seed(1)
+    videos = dataset(tmp_path, 'good.mp4', 'empty.mp4', test_mode=False)
+    assert videos[1]['data_samples'].filename == str(tmp_path / 'good.mp4')
+    said = capfd.readouterr().err.splitlines()
+    assert said[0] == f'left out of training: {tmp_path / "empty.mp4"}: it is empty (0 bytes)'
+
+
+def test_training_on_nothing_but_broken_videos_ends(tmp_path: Path) -> None:
+    (tmp_path / 'empty.mp4').touch()
+    with pytest.raises(DataError, match='20 videos in a row'):
+        dataset(tmp_path, 'empty.mp4', test_mode=False)[0]
+
+
+def test_training_under_the_policy_error(tmp_path: Path) -> None:
+    (tmp_path / 'empty.mp4').touch()
+    with pytest.raises(DataError, match='empty.mp4 cannot be used: it is empty'):
+        dataset(tmp_path, 'empty.mp4', test_mode=False, on_broken='error')[0]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'said'),
+    [
+        (dict(on_broken='ignore'), r"on_broken must be one of \['skip', 'error'\], got 'ignore'"),
+        (dict(decoders=['opencv']), r"decoders must be one or several of .* got \['opencv'\]"),
+        (dict(decoders='opencv'), r"decoders must be one or several of .* got \['opencv'\]"),
+        (dict(decoders=[]), 'decoders must be one or several of'),
+        (dict(max_videos=0), '^max_videos must be at least 1, got 0$'),
+        (dict(max_videos=-1), '^max_videos must be at least 1, got -1$'),
+        (dict(time_limit_s=0), 'time_limit_s must be a positive number, got 0'),
+        (dict(time_limit_s='60'), "time_limit_s must be a positive number, got '60'"),
+        (dict(classes='kinetics400', num_classes=10), 'num_classes is 10, but .* has 400 names'),
+        (dict(classes='nowhere.txt'), 'class list nowhere.txt cannot be read'),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said):
+        dataset(tmp_path, 'a.mp4', **settings)
+
+
+def test_class_names(tmp_path: Path) -> None:
+    assert dataset(tmp_path, 'a.mp4').class_names is None
+    assert dataset(tmp_path, 'a.mp4', classes='ssv2').class_names[173].startswith('Wiping')
 
 
 def test_absolute_paths_and_no_folder(tmp_path) -> None:
-    videos = dataset(tmp_path, '/films/a.mp4 1\nb.mp4 2', data_prefix=None)
+    videos = dataset_of(tmp_path, '/films/a.mp4 1\nb.mp4 2', data_prefix=None)
     names = [videos.get_data_info(i)['filename'] for i in range(2)]
     assert names == ['/films/a.mp4', 'b.mp4']
-
-
-@pytest.mark.parametrize('line', ['a.mp4', 'a.mp4 x', 'a.mp4 1.5', '7', 'path,label', 'a.mp4,'])
-def test_a_line_that_is_not_path_and_label(line, tmp_path) -> None:
-    with pytest.raises(DataError) as caught:
-        dataset(tmp_path, f'good.mp4 1\n\n{line}\n')
-    expected = f"{tmp_path / 'list.txt'}, line 3: expected 'path label', got {line!r}"
-    assert str(caught.value) == expected
-
-
-@pytest.mark.parametrize('label', [-1, 10, 399])
-def test_a_label_out_of_range(label, tmp_path) -> None:
-    with pytest.raises(DataError) as caught:
-        dataset(tmp_path, f'good.mp4 9\nbad.mp4 {label}\n', num_classes=10)
-    assert str(caught.value) == (
-        f'{tmp_path / "list.txt"}, line 2: label {label} is not between 0 and 9 '
-        f'(num_classes of the config)'
-    )
-
-
-def test_labels_are_free_without_num_classes(tmp_path) -> None:
-    assert entries(dataset(tmp_path, 'a.mp4 1000'), tmp_path) == [('a.mp4', 1000)]
-
-
-@pytest.mark.parametrize('text', ['', '\n', '  \n\n'])
-def test_an_empty_list(text, tmp_path) -> None:
-    with pytest.raises(DataError) as caught:
-        dataset(tmp_path, text)
-    assert str(caught.value) == f'annotation file {tmp_path / "list.txt"} is empty'
-
-
-def test_a_missing_list(tmp_path) -> None:
-    missing = tmp_path / 'none.txt'
-    with pytest.raises(DataError) as caught:
-        VideoListDataset(ann_file=str(missing), pipeline=PIPELINE)
-    assert str(caught.value).startswith(
-        f"annotation file {missing} does not exist; it lists the videos, one 'path label' a line"
-    )
-
-
-@pytest.mark.parametrize(
-    ('content', 'said'),
-    [
-        (
-            b'a.mp4 0\ncaf\xe9.mp4 1\n',
-            'not UTF-8 text: invalid continuation byte in line 2 (byte 11',
-        ),
-        ('a.mp4 0\n'.encode('utf-16'), 'not UTF-8 text but UTF-16'),
-        (b'\0a.mp4 0\n', 'zero bytes'),
-        (b'PK\x03\x04....', 'a zip archive or an Excel workbook: unpack it'),
-        (gzip.compress(b'a.mp4 0\n' * 99, mtime=0)[:-9], 'no whole gzip file'),
-        (b'\x1f\x8b\x08 is no gzip', 'no whole gzip file'),
-    ],
-    ids=['latin-1', 'utf-16', 'zeros', 'zip', 'cut', 'noise'],
-)
-def test_a_list_that_is_no_text(tmp_path, content: bytes, said: str) -> None:
-    (tmp_path / 'list.txt').write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        read_annotations(tmp_path / 'list.txt')
-    assert str(caught.value).startswith(f'annotation file {tmp_path / "list.txt"} is no')
-    assert said in str(caught.value)
-
-
-def test_a_list_that_gzip_has_compressed(tmp_path, monkeypatch) -> None:
-    path = tmp_path / 'list.txt.gz'
-    path.write_bytes(gzip.compress('\ufeffgröße.mp4 1\r\n'.encode()))
-    assert read_annotations(path) == [('größe.mp4', 1)]
-    monkeypatch.setattr(annotations, 'MOST_BYTES', 2**20)
-    path.write_bytes(gzip.compress(b'0' * (2**20 + 1)))
-    with pytest.raises(DataError, match='holds more than 1 MiB: it is no list$'):
-        read_annotations(path)
-
-
-def test_a_list_that_is_a_folder_or_a_pipe(tmp_path) -> None:
-    with pytest.raises(DataError, match='cannot be read: Is a directory'):
-        read_annotations(tmp_path)
-    os.mkfifo(tmp_path / 'pipe')
-    with pytest.raises(DataError, match='pipe is not a regular file'):
-        read_annotations(tmp_path / 'pipe')
-
-
-@pytest.mark.parametrize(
-    ('other', 'said'),
-    [
-        ('a.mp4', 'a.mp4 has label 0'),
-        ('./a.mp4', 'a.mp4, also called ./a.mp4, has label 0'),
-        ('b/../a.mp4', 'a.mp4, also called b/../a.mp4, has label 0'),
-        ('{folder}/a.mp4', 'a.mp4, also called {folder}/a.mp4, has label 0'),
-    ],
-)
-def test_a_video_that_is_listed_twice(tmp_path, capsys, other: str, said: str) -> None:
-    other, said = other.format(folder=tmp_path), said.format(folder=tmp_path)
-    with pytest.raises(DataError) as caught:
-        dataset(tmp_path, f'a.mp4 0\nc.mp4 1\n\n{other} 3\n')
-    path = tmp_path / 'list.txt'
-    assert str(caught.value) == (
-        f'{path}: 1 of 3 lines give a video another label, e.g. {said} in line 1 and label 3 in '
-        f'line 4: remove the wrong line'
-    )
-    assert len(dataset(tmp_path, f'a.mp4 0\n{other} 0\n')) == 2
-    assert capsys.readouterr().err == (
-        f'note: {path}: 1 of 2 lines name a video again with the same label, e.g. '
-        f'{said.removesuffix(" has label 0")} in lines 1 and 2; every line counts\n'
-    )
-
-
-def test_behind_a_link_lies_another_file(tmp_path) -> None:
-    for name in ('a.mp4', 'far/a.mp4', 'far/in/b.mp4'):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / 'link').symlink_to(tmp_path / 'far' / 'in')
-    assert len(dataset(tmp_path, 'a.mp4 0\nlink/../a.mp4 1\n')) == 2
-
-
-def lines_of(**labels: int) -> list[str]:
-    """Four videos in a folder for every class."""
-    return [f'{name}/{i}.mp4 {label}' for name, label in labels.items() for i in range(4)]
-
-
-RIGHT = lines_of(run=0, Jump_High=1, sit=2)
-
-
-@pytest.mark.parametrize(
-    ('lines', 'names', 'said'),
-    [
-        (lines_of(run=1, Jump_High=0, sit=2), 'run jump-high sit', '8 of 12 labels contradict'),
-        (lines_of(run=0, Jump_High=2, sit=2), 'run jump-high sit', '4 of 12 labels contradict'),
-        (['in/run/x/0.mp4 1', 'in/sit/0.mp4 1'], 'run sit', '1 of 2 labels contradict'),
-        (['/run/run/0.mp4 0', '/run/sit/0.mp4 0'], 'run sit', '1 of 2 labels contradict'),
-        (['run/0.mp4 3'], 'run sit jump fall', "run/0.mp4 has label 3, 'fall', but its folder is "),
-    ],
-    ids=['exchanged', 'merged', 'deep', 'namesake above', 'single'],
-)
-def test_labels_of_another_order(tmp_path, lines: list[str], names: str, said: str) -> None:
-    (tmp_path / 'classes.txt').write_text(names.replace(' ', '\n').replace('-', ' '))
-    with pytest.raises(DataError) as caught:
-        dataset(tmp_path, '\n'.join(lines), classes=str(tmp_path / 'classes.txt'))
-    assert said in str(caught.value)
-    assert str(caught.value).endswith('classes.txt: labels must follow the order of these names')
-
-
-@pytest.mark.parametrize(
-    ('lines', 'names', 'said'),
-    [
-        (RIGHT, 'run jump-high sit', ''),
-        (
-            [*RIGHT, 'run/9.mp4 1'],
-            'run jump-high sit',
-            "1 of 13 labels contradict the folder of the video, e.g. run/9.mp4 has label 1, 'jump "
-            "high', but its folder is label 0 of {classes}; they count as they are listed",
-        ),
-        ([f'run/{i}.mp4 {i % 2}' for i in range(4)], 'run sit', '2 of 4 labels contradict'),
-        (['0/a.mp4 1', '1/a.mp4 0'], '0 1', ''),
-        (['sit/../run/0.mp4 0', 'run/../sit/0.mp4 1'], 'run sit', ''),
-        (RIGHT, '', ''),
-        (
-            [*RIGHT, 'run/9.mp4 1'],
-            '',
-            '1 of 13 labels differ from those of the same folder, e.g. '
-            'run/9.mp4 has label 1, 4 others there have label 0; they count as they are listed',
-        ),
-        ([f'part{i % 3}/{i}.mp4 {i % 4}' for i in range(24)], '', ''),
-    ],
-    ids=['right', 'one', 'one folder of all', 'numbers', 'dots', 'nameless', 'odd one', 'parts'],
-)
-def test_labels_that_are_suspicious(tmp_path, capsys, lines, names, said) -> None:
-    (tmp_path / 'classes.txt').write_text(names.replace(' ', '\n').replace('-', ' '))
-    classes = str(tmp_path / 'classes.txt') if names else None
-    assert len(dataset(tmp_path, '\n'.join(lines), classes=classes)) == len(lines)
-    note = capsys.readouterr().err
-    assert (said.format(classes=classes) in note and note.count('\n') == 1) if said else not note
-
-
-def test_four_hundred_classes_are_those_of_kinetics_if_all_folders_say_so(tmp_path) -> None:
-    lines = lines_of(abseiling=5, archery=0)
-    with pytest.raises(DataError, match='archery/0.mp4|abseiling/0.mp4 has label 5.*kinetics400'):
-        dataset(tmp_path, '\n'.join(lines), num_classes=400)
-    assert len(dataset(tmp_path, '\n'.join([*lines, *lines_of(hopping=7)]), num_classes=400)) == 12
-
-
-@pytest.mark.parametrize(
-    ('name', 'said'),
-    [
-        ('größe, "#1".mp4', 'größe, "#1".mp4'),
-        ('a\nb\t\x1b[31m.mp4', r'a\nb\t\x1b[31m.mp4'),
-        (os.fsdecode(b'caf\xe9.mp4'), r'caf\udce9.mp4'),
-    ],
-)
-def test_names_are_said_on_any_screen(name: str, said: str) -> None:
-    assert legible(name) == said
 
 
 def test_max_videos_are_a_fixed_sample_in_the_order_of_the_list(tmp_path) -> None:
     """A smaller sample is part of a larger one; and lists that take turns lose no class."""
     text = '\n'.join(f'v{i}.mp4 {i % 4}' for i in range(200))
     samples = {
-        number: entries(dataset(tmp_path, text, max_videos=number), tmp_path)
+        number: entries(dataset_of(tmp_path, text, max_videos=number), tmp_path)
         for number in (1, 20, 50, 100, 200, 500, None)
     }
     whole = [(f'v{i}.mp4', i % 4) for i in range(200)]
@@ -285,33 +244,34 @@ def test_max_videos_are_a_fixed_sample_in_the_order_of_the_list(tmp_path) -> Non
         assert samples[smaller] == [entry for entry in whole if entry in samples[smaller]]
     labels = [label for _, label in samples[100]]
     assert all(15 <= labels.count(label) <= 35 for label in range(4))
-    again = dataset(tmp_path, text, max_videos=20)
+    again = dataset_of(tmp_path, text, max_videos=20)
     assert entries(again, tmp_path) == samples[20]
 
 
-@pytest.mark.parametrize('max_videos', [0, -1])
-def test_max_videos_below_one(max_videos, tmp_path) -> None:
-    with pytest.raises(DataError, match=f'^max_videos must be at least 1, got {max_videos}$'):
-        dataset(tmp_path, 'a.mp4 1', max_videos=max_videos)
+def test_the_list_is_checked_against_the_classes(tmp_path) -> None:
+    with pytest.raises(DataError, match='label 400 is not between 0 and 399'):
+        dataset_of(tmp_path, 'a.mp4 400', num_classes=400)
+    for settings in (dict(num_classes=400), dict(classes='kinetics400')):
+        assert len(dataset_of(tmp_path, 'archery/0.mp4 5\nabseiling/1.mp4 0\n', **settings)) == 2
+        with pytest.raises(DataError, match='labels must follow the order of these names'):
+            dataset_of(tmp_path, 'archery/0.mp4 0\nabseiling/1.mp4 5\n', **settings)
 
 
 def test_missing_files_are_listed(tmp_path) -> None:
     (tmp_path / 'b c.mp4').touch()
     (tmp_path / 'folder.mp4').mkdir()
-    videos = dataset(tmp_path, 'a.mp4 1\nb c.mp4 1\nfolder.mp4 1\nd.mp4 2')
+    videos = dataset_of(tmp_path, 'a.mp4 1\nb c.mp4 1\nfolder.mp4 1\nd.mp4 2')
     names = [os.path.relpath(name, tmp_path) for name in videos.missing_files()]
     assert names == ['a.mp4', 'folder.mp4', 'd.mp4']
-
-
-def test_nothing_is_missing(tmp_path) -> None:
-    (tmp_path / 'a.mp4').touch()
-    assert dataset(tmp_path, 'a.mp4 1').missing_files() == []
+    assert dataset_of(tmp_path, 'b c.mp4 1').missing_files() == []
 
 
 def test_a_sample_holds_views_label_and_where_it_came_from(tmp_path) -> None:
     for name, num_frames in (('a b/one.mp4', 12), ('two.mp4', 40)):
         write_movie(tmp_path / name, num_frames=num_frames)
-    videos = dataset(tmp_path, 'a b/one.mp4 3\ntwo.mp4 8')
+    videos = dataset_of(
+        tmp_path, 'a b/one.mp4 3\ntwo.mp4 8', pipeline=pipeline(num_clips=2, num_crops=3)
+    )
     for index, (name, label, num_frames) in enumerate([('a b/one.mp4', 3, 12), ('two.mp4', 8, 40)]):
         sample = videos[index]
         assert tuple(sample['inputs'].shape) == (6, 3, 16, 32, 32)
@@ -327,7 +287,7 @@ def test_a_sample_holds_views_label_and_where_it_came_from(tmp_path) -> None:
 def test_indices_refer_to_the_shortened_list(tmp_path) -> None:
     for i in range(4):
         write_movie(tmp_path / f'v{i}.mp4', num_frames=2)
-    videos = dataset(tmp_path, '\n'.join(f'v{i}.mp4 {i}' for i in range(4)), max_videos=2)
+    videos = dataset_of(tmp_path, '\n'.join(f'v{i}.mp4 {i}' for i in range(4)), max_videos=2)
     expected = videos.get_data_info(1)
     sample = videos[1]['data_samples']
     assert (sample.index, sample.filename) == (1, expected['filename'])

@@ -276,3 +276,10 @@ def test_no_workers_need_no_settings_of_workers(path: str) -> None:
 def test_a_config_that_ends_the_process_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'exit.py').write_text('raise SystemExit(3)\n')
     assert 'exit.py cannot be read: SystemExit: 3' in refusal(tmp_path / 'exit.py')
+
+
+def test_a_config_of_an_earlier_version_names_modules_that_have_moved(tmp_path) -> None:
+    text = "custom_imports = dict(imports=['sta.datasets.rand_augment', 'sta.models'])\n"
+    (tmp_path / 'dumped.py').write_text(text)
+    config = load_config(str(tmp_path / 'dumped.py'))
+    assert config.custom_imports['imports'] == ['sta.datasets.augmentation', 'sta.models']

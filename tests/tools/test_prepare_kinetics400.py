@@ -71,7 +71,7 @@ def test_the_next_command_at_the_default_places(official, tmp_path, capsys, monk
     assert list_of('data/kinetics400') == LISTED
     last = capsys.readouterr().out.splitlines()[-1]
     assert 'ann_file=data/kinetics400/kinetics400_val_list_videos.txt ' in last
-    monkeypatch.setattr('sta.start.REPOSITORY', tmp_path)
+    monkeypatch.setattr('sta.datasets.preparation.prepare.REPOSITORY', tmp_path)
     assert run_tool(*tool, '--force') == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == 'next: python tools/test.py configs/sta_vit_k400.py CHECKPOINT'

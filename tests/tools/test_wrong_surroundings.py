@@ -27,7 +27,7 @@ from sta.report.writers import read_scores
 from sta.start import hosts_needed
 from sta.sweeps.plan import EXECUTORS
 from sta.visualization import SUFFIXES
-from tests.datasets.test_transport import with_small_shm
+from tests.datasets.test_guard import with_small_shm
 from tests.fake_packages import run_python, write_module
 
 from .tiny import NUM_VIDEOS, ROOT, Tiny, load_tool, run_tool

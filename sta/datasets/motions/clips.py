@@ -63,11 +63,6 @@ def label_of_index(index: int) -> int:
     return index % len(CLASSES)
 
 
-def twin_label(label: int) -> int:
-    """Return the label of the time-reversed class."""
-    return label ^ 1
-
-
 FRAMES_PER_SECOND = 16
 CONSTANT_RATE_FACTOR = 25
 # One thread, fixed key frames and no look-ahead: the same frames give the same bytes. With
@@ -219,18 +214,13 @@ class ClipSource:
 
 LABEL_WIDTH = 210
 GAP = 3
+COLUMNS = 8
 
 
-def contact_sheet(source: ClipSource, *, first_index: int = 0, columns: int = 8) -> np.ndarray:
-    """Draw the ten clips from ``first_index`` on, in label order; returns (H, W, 3) uint8 RGB."""
-    first_index -= first_index % len(CLASS_NAMES)
-    rows = [_row(source, first_index + label, columns) for label in range(len(CLASS_NAMES))]
-    return np.concatenate(rows)
-
-
-def save_contact_sheet(source: ClipSource, path: Path, *, first_index: int = 0) -> None:
-    """Write the sheet to a picture file; OSError if that cannot be done."""
-    sheet = cv2.cvtColor(contact_sheet(source, first_index=first_index), cv2.COLOR_RGB2BGR)
+def save_contact_sheet(source: ClipSource, path: Path) -> None:
+    """Draw the first ten clips, in label order, to a picture file; OSError if that cannot be."""
+    sheet = np.concatenate([_row(source, label) for label in range(len(CLASS_NAMES))])
+    sheet = cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)
     is_coded, data = cv2.imencode('.png', sheet)
     if not is_coded:
         raise OSError(f'could not encode {path} as PNG')
@@ -240,10 +230,10 @@ def save_contact_sheet(source: ClipSource, path: Path, *, first_index: int = 0) 
         temporary.write_bytes(data.tobytes())
 
 
-def _row(source: ClipSource, index: int, columns: int) -> np.ndarray:
-    """Draw one clip: its class name and ``columns`` evenly spaced frames."""
+def _row(source: ClipSource, index: int) -> np.ndarray:
+    """Draw one clip: its class name and evenly spaced frames."""
     frames = source.frames(index)
-    chosen = np.linspace(0, len(frames) - 1, columns).round().astype(int)
+    chosen = np.linspace(0, len(frames) - 1, COLUMNS).round().astype(int)
     label = np.full((source.size, LABEL_WIDTH, 3), 255, np.uint8)
     name = CLASS_NAMES[index % len(CLASS_NAMES)].replace('_', ' ')
     font = cv2.FONT_HERSHEY_SIMPLEX

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -389,20 +390,6 @@ def shifting(
     return (Trajectory(place_inside(rng, centers, base.sides), base.sides, base.angles),)
 
 
-def horizontal(
-    rng: np.random.Generator, num_frames: int, difficulty: Difficulty
-) -> tuple[Trajectory, ...]:
-    """Draw an object that walks to the right."""
-    return shifting(rng, num_frames, difficulty, axis=0, sign=1)
-
-
-def vertical(
-    rng: np.random.Generator, num_frames: int, difficulty: Difficulty
-) -> tuple[Trajectory, ...]:
-    """Draw an object that walks up."""
-    return shifting(rng, num_frames, difficulty, axis=1, sign=-1)
-
-
 def scale(
     rng: np.random.Generator, num_frames: int, difficulty: Difficulty
 ) -> tuple[Trajectory, ...]:
@@ -448,8 +435,8 @@ def meet(
 
 
 MOTIONS: dict[str, Motion] = {
-    'horizontal': horizontal,
-    'vertical': vertical,
+    'horizontal': partial(shifting, axis=0, sign=1),  # to the right
+    'vertical': partial(shifting, axis=1, sign=-1),  # up
     'scale': scale,
     'turn': turn,
     'meet': meet,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from mmaction.registry import TRANSFORMS
-from mmcv.transforms import BaseTransform
 
+from ..transforms import Transform
 from .clips import CLASS_NAMES
 
 _MIRRORED = {
@@ -36,7 +36,7 @@ LABELS_REVERSED = _label_map(_REVERSED)
 
 
 @TRANSFORMS.register_module()
-class MotionSymmetry(BaseTransform):
+class MotionSymmetry(Transform):
     """Mirror left-right, top-bottom and in time, each with probability one half; adapt the label.
 
     The data set is drawn without preference for any direction, so a mirrored or reversed clip is as
@@ -56,6 +56,3 @@ class MotionSymmetry(BaseTransform):
             frames, label = frames[::-1], LABELS_REVERSED[label]
         results['imgs'], results['label'] = frames, int(label)
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}()'

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from sta.datasets.annotations import Annotation, legible, plain
+from sta.datasets.decoding import EBML_START, MP4_STARTS
 from sta.errors import DataError
 
 
@@ -59,34 +60,30 @@ class Annotations:
     excluded: tuple[Excluded, ...] = ()
     notes: tuple[str, ...] = ()
 
-
-def without_repeats(
-    videos: Iterable[Wanted],
-) -> tuple[tuple[Wanted, ...], tuple[Excluded, ...], int]:
-    """Videos by their first line; one with several labels is left out.
-
-    Returns:
-        Videos, those that are left out, and the number of lines that said nothing new.
-    """
-    first: dict[str, Wanted] = {}
-    labels: dict[str, set[int]] = {}
-    num_lines = 0
-    for video in videos:
-        num_lines += 1
-        first.setdefault(video.name, video)
-        labels.setdefault(video.name, set()).add(video.label)
-    kept = tuple(video for name, video in first.items() if len(labels[name]) == 1)
-    excluded = tuple(
-        Excluded(name, '', f'it has the labels {" and ".join(map(str, sorted(several)))}')
-        for name, several in labels.items()
-        if len(several) > 1
-    )
-    return kept, excluded, num_lines - len(first)
-
-
-def repeated(num_repeats: int, source: str | os.PathLike) -> tuple[str, ...]:
-    """A note on lines that said nothing new, if there were any."""
-    return (f'{num_repeats:,} x {source} names a video again',) if num_repeats else ()
+    @classmethod
+    def of_lines(
+        cls, source: str | os.PathLike, class_names: Sequence[str], videos: Iterable[Wanted]
+    ) -> Annotations:
+        """Videos by their first line; one with several labels is left out."""
+        first: dict[str, Wanted] = {}
+        labels: dict[str, set[int]] = {}
+        num_lines = 0
+        for video in videos:
+            num_lines += 1
+            first.setdefault(video.name, video)
+            labels.setdefault(video.name, set()).add(video.label)
+        again = num_lines - len(first)
+        return cls(
+            source=str(source),
+            class_names=tuple(class_names),
+            wanted=tuple(video for name, video in first.items() if len(labels[name]) == 1),
+            excluded=tuple(
+                Excluded(name, '', f'it has the labels {" and ".join(map(str, sorted(several)))}')
+                for name, several in labels.items()
+                if len(several) > 1
+            ),
+            notes=(f'{again:,} x {source} names a video again',) if again else (),
+        )
 
 
 def count(number: int, one: str, many: str = '') -> str:
@@ -105,10 +102,8 @@ SUFFIXES = tuple(
 SHOWN_SUFFIXES = '.avi, .flv, .gif, .mkv, .mov, .mp4, .mpg, .mts, .ts, .webm, .wmv and others'
 # First bytes, from which place on, of files that have lost their suffix.
 _STARTS = (
-    (4, b'ftyp'),
-    (4, b'moov'),
-    (4, b'mdat'),
-    (0, b'\x1a\x45\xdf\xa3'),
+    *((4, start) for start in MP4_STARTS),
+    (0, EBML_START),
     (8, b'AVI '),
     (0, b'FLV\x01'),
     (0, b'\x00\x00\x01\xba'),

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sta.atomic import write_text
 from sta.datasets.annotations import Annotation, legible, list_text, plain
 from sta.datasets.decoding import COUNTED
 from sta.errors import DataError
+from sta.start import REPOSITORY
 
 from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, count, match_files
 from .scan import ScanResult, ScanSettings, VideoScan, scan_into_manifest
@@ -73,39 +74,6 @@ class Outputs:
                 f'knows is not scanned again), another --out keeps it'
             )
 
-    def open(self, *, force: bool) -> None:
-        """Make the folder; see :meth:`refuse_loss`."""
-        self.refuse_loss(force=force)
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def check(self, videos: Sequence[Annotation]) -> None:
-        """See that all paths can stand in a list.
-
-        Raises:
-            DataError: one would be read back as something else; names it.
-        """
-        list_text(videos)
-
-    def write_list(self, videos: Sequence[Annotation]) -> None:
-        """Write 'path label' lines.
-
-        Raises:
-            DataError: a path cannot stand in a list; names it.
-        """
-        write_text(self.list_file, list_text(videos))
-
-    def write_part(self, part: str, videos: Sequence[Annotation]) -> None:
-        """Write 'path label' lines of one part of the videos."""
-        write_text(self.part_file(part), list_text(videos))
-
-    def write_excluded(self, videos: Iterable[Excluded]) -> None:
-        """Write the csv of what is not in the list."""
-        text = io.StringIO(newline='')
-        writer = csv.writer(text, lineterminator='\n')
-        writer.writerow(Excluded._fields)
-        writer.writerows((legible(video.path), *video[1:]) for video in videos)
-        write_text(self.excluded_file, text.getvalue())
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -114,12 +82,10 @@ class Settings:
     Attributes:
         scan: how to look into them; None does not.
         keep_broken: leave videos in the list that no decoder can decode.
-        force: write files of an earlier run anew.
     """
 
     scan: ScanSettings | None = ScanSettings()
     keep_broken: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,15 +117,15 @@ def prepare(
     """Write the list, what is excluded from it, and the manifest.
 
     Raises:
-        DataError: no video is found or none can be decoded, files of an earlier run, a path that
-            cannot stand in a list, a worker process died.
+        DataError: no video is found or none can be decoded, a path that cannot stand in a list, the
+            decoding processes die.
     """
     said = index.left_out_line()
     if said is not None:
         annotations = replace(annotations, notes=(*annotations.notes, said))
     matched = match_files(annotations, index)
-    outputs.open(force=settings.force)
-    outputs.check(matched.found)
+    list_text(matched.found)  # refuses what cannot stand in a list before anything is scanned
+    outputs.folder.mkdir(parents=True, exist_ok=True)
     scan = ScanResult()
     if settings.scan is not None:
         scan = scan_into_manifest(
@@ -171,8 +137,8 @@ def prepare(
         )
     listed, broken = _without_broken(matched, scan, index.folder, keep=settings.keep_broken)
     excluded = (*annotations.excluded, *matched.missing, *broken)
-    outputs.write_excluded(excluded)
-    outputs.write_list(listed)
+    write_text(outputs.excluded_file, _excluded_text(excluded))
+    write_text(outputs.list_file, list_text(listed))
     return Prepared(annotations, settings, outputs, index.folder, matched, scan, listed, excluded)
 
 
@@ -191,6 +157,56 @@ def _without_broken(
     listed = tuple(video for video in matched.found if video.path not in reasons)
     broken = tuple(Excluded(*v, reasons[v.path]) for v in matched.found if v.path in reasons)
     return listed, broken
+
+
+def _excluded_text(videos: Iterable[Excluded]) -> str:
+    text = io.StringIO(newline='')
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(Excluded._fields)
+    writer.writerows((legible(video.path), *video[1:]) for video in videos)
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Official:
+    """An official data set, whose annotations a tool turns into a list.
+
+    Attributes:
+        prefix: what names of its files begin with.
+        config: the shipped config that evaluates it.
+        folder: where that config looks for the list of the split val.
+        videos: where it looks for the videos.
+        published: how many videos others have; '{listed}' of ours.
+    """
+
+    prefix: str
+    config: str
+    folder: str
+    videos: str
+    published: str
+
+    def prepare(self, arguments: argparse.Namespace, read: Callable[[], Annotations]) -> None:
+        """Write the list of a split, and say what was done and what is next.
+
+        Args:
+            arguments: of :func:`add_options`, with the split and the folder of the videos.
+            read: the annotations, after a look at what an earlier run has written.
+
+        Raises:
+            DataError: see :func:`prepare`; or files of an earlier run.
+        """
+        settings = settings_of(arguments)
+        outputs = Outputs(arguments.out, f'{self.prefix}_{arguments.split}_')
+        outputs.refuse_loss(force=arguments.force)
+        prepared = prepare(read(), FolderIndex(arguments.videos), outputs, settings)
+        is_val = arguments.split == 'val'
+        published = self.published.format(listed=len(prepared.listed)) if is_val else ''
+        print('\n'.join(describe(prepared, official=published)))
+        defaults = {
+            'ann_file': REPOSITORY / self.folder / f'{self.prefix}_val_list_videos.txt',
+            'videos': REPOSITORY / self.videos,
+        }
+        print(f'next: {evaluation_command(self.config, prepared, defaults=defaults)}')
 
 
 def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
@@ -252,11 +268,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         full_decode=arguments.full_decode,
         time_limit_s=arguments.time_limit,
     )
-    return Settings(
-        scan=None if arguments.no_scan else scan,
-        keep_broken=arguments.keep_broken,
-        force=arguments.force,
-    )
+    return Settings(None if arguments.no_scan else scan, arguments.keep_broken)
 
 
 def describe(prepared: Prepared, *, official: str = '') -> list[str]:
@@ -522,11 +534,6 @@ def names_sides(class_names: Sequence[str]) -> bool:
 def _quoted(path: str | os.PathLike) -> str:
     """An absolute path as Python text."""
     return repr(os.path.abspath(path))
-
-
-def class_list(prepared: Prepared) -> str:
-    """Class names, one a line."""
-    return ''.join(f'{name}\n' for name in prepared.annotations.class_names)
 
 
 def as_argument(path: Path) -> str:

@@ -9,6 +9,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -30,8 +31,6 @@ from .matching import (
     Wanted,
     count,
     is_video,
-    repeated,
-    without_repeats,
 )
 from .splitting import NAMES
 
@@ -103,9 +102,7 @@ def read_list(path: str | os.PathLike, classes: ClassLookup) -> Annotations:
     """
     lines = parse_annotations(path, num_classes=len(classes.names))
     check_class_folders(lines, classes, path, strict=True)
-    wanted, excluded, num_repeats = without_repeats(at_paths(lines))
-    notes = repeated(num_repeats, path)
-    return Annotations(str(path), classes.names, wanted, excluded, notes)
+    return Annotations.of_lines(path, classes.names, at_paths(lines))
 
 
 def at_paths(lines: Iterable[Annotation]) -> list[Wanted]:
@@ -120,12 +117,6 @@ def at_paths(lines: Iterable[Annotation]) -> list[Wanted]:
 
 
 COLUMNS = ('label', 'youtube_id', 'time_start', 'time_end')
-# Names of the splits in csv files of different origin.
-SPLITS = {
-    'train': ('train', 'training'),
-    'val': ('val', 'validate', 'validation'),
-    'test': ('test', 'testing'),
-}
 
 
 def read_kinetics400(path: str | os.PathLike, *, split: str = 'val') -> Annotations:
@@ -151,9 +142,7 @@ def read_kinetics400(path: str | os.PathLike, *, split: str = 'val') -> Annotati
     segments = [_segment(row, columns, path) for row in rows]
     uses = Counter(youtube_id for youtube_id, _ in set(segments))
     videos = [_wanted(*segment, label, uses) for segment, label in zip(segments, labels)]
-    wanted, excluded, num_repeats = without_repeats(videos)
-    notes = repeated(num_repeats, path)
-    return Annotations(str(path), classes.names, wanted, excluded, notes)
+    return Annotations.of_lines(path, classes.names, videos)
 
 
 def _wanted(youtube_id: str, name: str, label: int, uses: Counter[str]) -> Wanted:
@@ -187,7 +176,7 @@ def _whole(row: Row, header: Row, path: str | os.PathLike) -> Row:
 
 
 def _of_split(rows: list[Row], column: int, split: str, path: str | os.PathLike) -> list[Row]:
-    chosen = [row for row in rows if row.cells[column].lower() in SPLITS[split]]
+    chosen = [row for row in rows if NAMES.get(row.cells[column].lower()) == split]
     if not chosen:
         found = ', '.join(sorted({row.cells[column] for row in rows})[:5]) or 'none'
         raise DataError(f'{path} has no row of the split {split}; its splits are: {found}')
@@ -232,9 +221,7 @@ def read_ssv2(path: str | os.PathLike, labels: str | os.PathLike) -> Annotations
     pairs = [_id_and_template(entry, i, path) for i, entry in enumerate(entries)]
     found = classes.labels((template for _, template in pairs), str(path))
     videos = [Wanted(f'{i}.webm', label, (i,)) for (i, _), label in zip(pairs, found)]
-    wanted, excluded, num_repeats = without_repeats(videos)
-    notes = repeated(num_repeats, path)
-    return Annotations(str(path), classes.names, wanted, excluded, notes)
+    return Annotations.of_lines(path, classes.names, videos)
 
 
 def check_labels(
@@ -362,12 +349,11 @@ def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = N
         for video, split, row in zip(at_paths(lines), splits, rows)
     ]
     _refuse_two_splits(videos, places)
-    wanted, excluded, num_repeats = without_repeats(videos)
+    annotations = Annotations.of_lines(path, names, videos)
     # Names that are numbers made of labels say nothing of folders.
     known = classes or ClassLookup(names, 'the csv')
     said = check_class_folders(lines, known, path)
-    notes = repeated(num_repeats, path) + ((said,) if said else ())
-    return Annotations(str(path), names, wanted, excluded, notes)
+    return replace(annotations, notes=(*annotations.notes, said)) if said else annotations
 
 
 def _class_names(folders: Iterable[str], index: FolderIndex) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sta.datasets.annotations import ClassLookup
-from sta.datasets.preparation.matching import Excluded, Wanted, count, without_repeats
+from sta.datasets.preparation.matching import Annotations, Excluded, Wanted, count
 from sta.datasets.preparation.readers import (
     check_labels,
     is_list,
@@ -132,9 +132,10 @@ class TestTables:
 
 def test_repeats() -> None:
     videos = [Wanted(name, label) for name, label in [('a', 1), ('b', 1), ('a', 1), ('b', 0)]]
-    kept, excluded, num_repeats = without_repeats(videos)
-    assert kept == (Wanted('a', 1),) and num_repeats == 2
-    assert excluded == (Excluded('b', '', 'it has the labels 0 and 1'),)
+    found = Annotations.of_lines('list.txt', (), videos)
+    assert found.wanted == (Wanted('a', 1),)
+    assert found.notes == ('2 x list.txt names a video again',)
+    assert found.excluded == (Excluded('b', '', 'it has the labels 0 and 1'),)
 
 
 def test_official_labels_in_any_order_of_lines() -> None:

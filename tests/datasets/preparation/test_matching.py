@@ -39,7 +39,14 @@ def test_suffixes_of_cameras_and_recorders(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    'start', [b'\0\0\0\x20ftypisom', b'\x1a\x45\xdf\xa3\x01', b'RIFF....AVI LIST', b'FLV\x01']
+    'start',
+    [
+        b'\0\0\0\x20ftypisom',
+        b'\x1a\x45\xdf\xa3\x01',
+        b'RIFF....AVI LIST',
+        b'FLV\x01',
+        b'\0\0\0\x08wide',
+    ],
 )
 def test_videos_that_have_lost_their_suffix(tmp_path, start) -> None:
     (tmp_path / 'AbC-_1_000001_000011').write_bytes(start)

@@ -13,7 +13,6 @@ from sta.datasets.motions.clips import (
     ClipSource,
     label_of_index,
     render_scene,
-    twin_label,
 )
 from sta.datasets.motions.scene import (
     MOTIONS,
@@ -53,7 +52,7 @@ def test_classes_are_five_motions_and_their_reversals() -> None:
     assert len(CLASSES) == len(set(CLASS_NAMES)) == 10
     assert [item.motion for item in CLASSES[::2]] == [item.motion for item in CLASSES[1::2]]
     assert {item.motion for item in CLASSES} == set(MOTIONS)
-    assert [twin_label(label) for label in range(4)] == [1, 0, 3, 2]
+    assert [item.is_reversed for item in CLASSES] == [False, True] * 5
     assert np.bincount([label_of_index(i) for i in range(480)]).tolist() == [48] * 10
 
 
