@@ -153,13 +153,7 @@ def build_test_runner(
     check_on_nonfinite((config.get('test_cfg') or {}).get('on_nonfinite', 'error'))
     # Weights may be large: whatever else can be wrong is looked at before they are read.
     model = build_model(config)
-    with explained(f'test_dataloader of {config.filename} cannot be built'):
-        dataset = DATASETS.build(config.test_dataloader.dataset)
-    check_videos(dataset)
-    check_labels(dataset, model)
-    shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
-    with explained(f'test_dataloader of {config.filename} cannot be built'):
-        Runner.build_dataloader({**config.test_dataloader, 'dataset': dataset})
+    dataset = _checked_videos(config, model, shard)
     variants = _checked_variants(config, model)
     if checkpoint is not None:
         say_what_takes_long(checkpoint)
@@ -174,6 +168,35 @@ def build_test_runner(
             fingerprint['shard'] = str(shard)
         folder = choose(fingerprint)
         config.work_dir = str(folder.path)
+    runner = _test_runner(config, model, dataset)
+    loop = runner.test_loop
+    loop.retry_broken = retry_broken
+    loop.shard = shard
+    if folder is not None:
+        loop.folder = folder  # whose lock must live as long as the loop
+        loop.store = ScoreStore(
+            Path(config.work_dir, SCORES),
+            fingerprint,
+            num_variants=len(variants),
+            process=f'rank{runner.rank}of{runner.world_size}',
+        )
+    return runner
+
+
+def _checked_videos(config: Config, model: PrunableRecognizer, shard: Shard) -> Any:
+    """The test data set, whose videos are there, have labels of the model and fill the shards."""
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+    check_videos(dataset)
+    check_labels(dataset, model)
+    shard.check(len(dataset), config.test_dataloader.get('batch_size', 1))
+    with explained(f'test_dataloader of {config.filename} cannot be built'):
+        Runner.build_dataloader({**config.test_dataloader, 'dataset': dataset})
+    return dataset
+
+
+def _test_runner(config: Config, model: PrunableRecognizer, dataset: Any) -> Runner:
+    """mmengine's runner in the config's work_dir, with its test loop built."""
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     with explained(f'config {config.filename} cannot be run'):
         runner = Runner(
@@ -188,17 +211,7 @@ def build_test_runner(
             log_level='WARNING',
             cfg=config,
         )
-        loop = runner.test_loop
-    loop.retry_broken = retry_broken
-    loop.shard = shard
-    if folder is not None:
-        loop.folder = folder  # whose lock must live as long as the loop
-        loop.store = ScoreStore(
-            Path(config.work_dir, SCORES),
-            fingerprint,
-            num_variants=len(variants),
-            process=f'rank{runner.rank}of{runner.world_size}',
-        )
+        _ = runner.test_loop  # is built when it is first asked for
     return runner
 
 

@@ -28,6 +28,7 @@ from sta.datasets.annotations import legible
 from sta.datasets.augmentation import COLLATE
 from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, NotFiniteError
+from sta.models.prunable import PrunableRecognizer
 
 from .loop import living_workers
 from .session import build_model, check_labels, check_videos, explained, say, say_what_takes_long
@@ -63,17 +64,7 @@ def build_train_runner(config: Config) -> Runner:
     model = build_model(config)
     for part in ('train_dataloader', 'val_dataloader'):
         if part in config:
-            _check_classes(config, part, model.cls_head.num_classes)
-            with explained(f'{part} of {config.filename} cannot be built'):
-                dataset = DATASETS.build(config[part].dataset)
-            check_videos(dataset)
-            check_labels(dataset, model)
-            _check_collation(part, config, dataset)
-            if config[part].get('drop_last') and len(dataset) < config[part].batch_size:
-                raise ConfigError(
-                    f'{part}: {len(dataset)} videos do not fill one batch of '
-                    f'{config[part].batch_size}'
-                )
+            _check_data(config, part, model)
     _read_checkpoints(config)
     if not torch.cuda.is_available() and config.launcher != 'none':
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
@@ -93,6 +84,24 @@ def build_train_runner(config: Config) -> Runner:
         runner.register_hook(_FiniteTraining(), priority='VERY_HIGH')
         _try_parts(runner, config)
     return runner
+
+
+def _check_data(config: Config, part: str, model: PrunableRecognizer) -> None:
+    """The videos of a list are there, and labels, collation and batches fit the model.
+
+    Raises:
+        ConfigError, DataError: they do not.
+    """
+    _check_classes(config, part, model.cls_head.num_classes)
+    with explained(f'{part} of {config.filename} cannot be built'):
+        dataset = DATASETS.build(config[part].dataset)
+    check_videos(dataset)
+    check_labels(dataset, model)
+    _check_collation(part, config, dataset)
+    if config[part].get('drop_last') and len(dataset) < config[part].batch_size:
+        raise ConfigError(
+            f'{part}: {len(dataset)} videos do not fill one batch of {config[part].batch_size}'
+        )
 
 
 def _try_parts(runner: Runner, config: Config) -> None:
