@@ -132,7 +132,11 @@ class _Counter(TorchDispatchMode):
         self.macs = 0
 
     def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+        self,
+        function: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         packet, kwargs = function._overloadpacket, kwargs or {}
         if packet is aten.native_layer_norm:

@@ -94,6 +94,7 @@ def how_a_worker_died(error: BaseException) -> str | None:
     killed = re.search(r'killed by signal: ([^.]*)', ' '.join(said))
     ended = re.search(r'exit code (\d+)', ' '.join(said))
     numbers = {signal.strsignal(number): number for number in signal.valid_signals()}
+    code: int | None
     if killed and killed[1].strip() in numbers:
         code = -numbers[killed[1].strip()]
     else:

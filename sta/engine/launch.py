@@ -82,9 +82,9 @@ def first_decides(decide: Callable[[], Decision]) -> Decision:
     # A list of its own: in the first process the decision itself must not be replaced by a copy.
     shared = list(box)
     dist.broadcast_object_list(shared)
-    decision, error = box if dist.get_rank() == 0 else shared
-    if error is not None:
-        raise error
+    decision, refusal = box if dist.get_rank() == 0 else shared
+    if refusal is not None:
+        raise refusal
     return decision
 
 

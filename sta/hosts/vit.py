@@ -145,8 +145,9 @@ class ViTPruning:
         run = passing.run
         _check_tokens(tokens, run)
         features, passing.features = passing.features, None
-        if run.similarity_after(number) not in (None, 'ffn'):
-            features = head_mean(features, self.anatomy.projection(block, self.pruner.similarity))
+        similarity = run.similarity_after(number)
+        if features is not None and similarity is not None and similarity != 'ffn':
+            features = head_mean(features, self.anatomy.projection(block, similarity))
         tokens = run.after_block(number, tokens, features)
         return (tokens, *output[1:]) if isinstance(output, tuple) else tokens
 
