@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,10 +21,12 @@ class Cluster:
     Attributes:
         root: of the repository, in which commands run.
         environment: that leads to it.
+        log: of slurmctld.
     """
 
     root: Path
     environment: Mapping[str, str]
+    log: Path
 
     def run(self, *words: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """A command, to its end."""
@@ -58,8 +61,21 @@ class Cluster:
         return dict(line.split() for line in done.stdout.splitlines())
 
     def start_now(self, job: str) -> None:
-        """SLURM lets a requeued job wait for two minutes; tests do not."""
+        """SLURM lets a requeued job wait for two minutes; tests, until its last process is gone.
+
+        Else slurmctld may take the end of the attempt before for the end of the one that starts.
+        """
+        shown = self.run('scontrol', 'show', 'job', job).stdout
+        number = re.search(r'JobId=(\d+)', shown)
+        assert number, f'{job} is unknown: {shown}'
+        pattern = rf'slurmstepd: \[{number[1]}\.'
+        self.wait(lambda: self.run('pgrep', '-f', pattern).returncode == 1, f'{job} does not end')
+        self.wait(lambda: self.queue().get(job) == 'PENDING', f'{job} is not requeued')
         self.run('scontrol', 'update', f'JobId={job}', 'StartTime=now')
+
+    def log_end(self, lines: int = 60) -> str:
+        """What slurmctld said last."""
+        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def wait(self, until: Callable[[], object], what: str, timeout: float = 180) -> None:
         """Until something holds."""
