@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.sweeps.status import count_stored
+from sta.sweeps.job import count_stored
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,13 @@ class Cluster:
         return dict(line.split() for line in done.stdout.splitlines())
 
     def start_now(self, job: str) -> None:
-        """SLURM lets a requeued job wait for two minutes; tests, until its last process is gone.
+        """SLURM lets a requeued job wait for two minutes; tests, until a second has passed.
 
-        Else slurmctld may take the end of the attempt before for the end of the one that starts.
+        What slurmd gets of a job that was ended in the same second it takes for revoked, and
+        slurmctld kills the job: 'non-startable batch job: Job credential revoked'.
         """
-        shown = self.run('scontrol', 'show', 'job', job).stdout
-        number = re.search(r'JobId=(\d+)', shown)
-        assert number, f'{job} is unknown: {shown}'
-        pattern = rf'slurmstepd: \[{number[1]}\.'
-        self.wait(lambda: self.run('pgrep', '-f', pattern).returncode == 1, f'{job} does not end')
         self.wait(lambda: self.queue().get(job) == 'PENDING', f'{job} is not requeued')
+        time.sleep(2)
         self.run('scontrol', 'update', f'JobId={job}', 'StartTime=now')
 
     def log_end(self, lines: int = 60) -> str:

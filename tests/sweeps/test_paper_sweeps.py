@@ -8,7 +8,7 @@ import pytest
 
 from sta.paper import build_tables
 from sta.paper.inputs import accepted
-from sta.sweeps.reading import read_sweep
+from sta.sweeps.plan import read_sweep
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from sta.errors import ConfigError, VariantError
-from sta.sweeps.plan import Evaluation, Sweep
-from sta.sweeps.reading import read_sweep
-from sta.sweeps.resources import parse_minutes
+from sta.sweeps.plan import Evaluation, Sweep, parse_minutes, read_sweep
 
 ROOT = Path(__file__).parents[2]
 ONE = 'evaluations: [{config: a.py, checkpoint: a.pth}]\n'
@@ -90,9 +88,12 @@ def test_the_shipped_sweeps(path: Path) -> None:
         (ONE + 'time: soon\n', "time is minutes or as 4:00:00 or 1-12:00:00, got 'soon'"),
         (ONE + 'time: 0\n', 'time must be at least a minute'),
         (ONE + 'slurm: [a]\n', 'slurm must be options of sbatch'),
-        (ONE + 'amp: fp8\n', "amp is bf16 or fp16, got 'fp8'"),
-        (ONE + 'budget: [80]\n', "budget is shares such as 0.8 0.6, got '80'"),
-        (ONE + 'budget: [0.8]\nschedules: [0]\n', 'schedules or budget, not both'),
+        (ONE + 'amp: fp8\n', "evaluation 1: amp: invalid choice: 'fp8'.*bf16.*fp16"),
+        (ONE + 'budget: [80]\n', 'budget is shares such as 0.8 0.6, got 80'),
+        (
+            ONE + 'budget: [0.8]\nschedules: [0]\n',
+            'evaluation 1: budget: not allowed with argument --schedules',
+        ),
         (ONE + 'name: ../up\n', 'is no name for a folder'),
         (ONE + 'gpus_per_task: -1\n', 'gpus_per_task must be 0 or more'),
         (

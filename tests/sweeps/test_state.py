@@ -12,10 +12,9 @@ import pytest
 
 from sta.engine.shard import WHOLE
 from sta.evaluation import ScoreStore, StoredVideo
+from sta.sweeps.job import STATUS, Status, log_end, process_start
 from sta.sweeps.plan import Element, Evaluation
-from sta.sweeps.state import ElementState, state_of
-from sta.sweeps.status import STATUS, Status, process_start
-from sta.sweeps.submissions import Submitted
+from sta.sweeps.state import ElementState, Submitted, state_of
 
 HERE = socket.gethostname()
 JOB = Submitted('slurm', '7_0', 'login')
@@ -23,7 +22,7 @@ JOB = Submitted('slurm', '7_0', 'login')
 
 @pytest.fixture
 def element(tmp_path: Path) -> Element:
-    return Element(Evaluation('vit', 'a.py', 'a.pth'), WHOLE, tmp_path / 'vit')
+    return Element(Evaluation('vit', 'a.py', 'a.pth'), WHOLE, tmp_path / 'vit', videos=4)
 
 
 def store(element: Element, number: int) -> None:
@@ -49,7 +48,7 @@ def leave(element: Element, event: str, **changed: object) -> None:
 
 
 def found(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> ElementState:
-    return state_of(element, 4, queue, submitted)
+    return state_of(element, queue, submitted)
 
 
 def seen(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> tuple:
@@ -132,4 +131,4 @@ def test_the_last_lines_of_the_last_attempt(element: Element) -> None:
     element.folder.mkdir()
     text = '--- one\n$ command\nold\n--- two\n$ command\nfirst\n\nlast \n'
     (element.folder / 'log.txt').write_text(text)
-    assert found(element, {}).log_end() == ['first', 'last']
+    assert log_end(element.folder) == ['first', 'last']

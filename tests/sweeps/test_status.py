@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sta.sweeps.status import count_stored
+from sta.sweeps.job import count_stored
 from tests.evaluation.test_snapshots import SCORES, add, store_in
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sta.sweeps import slurm
+from sta.sweeps import run as sweep_run
+from sta.sweeps.plan import read_sweep
+from sta.sweeps.state import Manifest
 
 from .tiny import Tiny, run_tool
 
@@ -23,16 +25,14 @@ def given(tiny: Tiny) -> tuple:
 @pytest.fixture
 def planned(tiny: Tiny, given: tuple, monkeypatch: pytest.MonkeyPatch) -> tuple:
     """A sweep of which nothing ran yet."""
-    from sta.sweeps import start
-
-    monkeypatch.setattr(start, 'run_locally', lambda *_, **__: None)
+    monkeypatch.setattr(sweep_run, 'run_locally', lambda *_, **__: None)
     assert run_tool('sweep', *given, '--shards', 2) == 0
     return given
 
 
 def test_no_slurm_here(refused: Refused, given: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     refused('sweep', *given, '--executor', 'slurm', said=('needs a partition', 'sinfo'))
-    monkeypatch.setattr(slurm.shutil, 'which', lambda _: None)
+    monkeypatch.setattr(sweep_run.shutil, 'which', lambda _: None)
     said = ('sbatch not found', '--executor local')
     refused('sweep', *given, '--executor', 'slurm', '--partition', 'p', said=said)
 
@@ -104,13 +104,9 @@ def test_a_checkpoint_that_changed(refused: Refused, tiny: Tiny, tmp_path: Path)
     weights.write_bytes(tiny.checkpoint.read_bytes())
     given = ('--configs', tiny.one_view, '--checkpoints', weights, '--sweep-dir', 'sweep')
     assert run_tool('sweep', *given, '--dry-run') == 0
-    from sta.sweeps.checks import plan
-    from sta.sweeps.manifest import Manifest, write_manifest
-    from sta.sweeps.reading import read_sweep
-
     typed = dict(configs=[str(tiny.one_view)], checkpoints=[str(weights)])
-    planned = tuple(plan(read_sweep(None, typed).evaluations))
-    write_manifest(Manifest('s', planned, {}), Path('sweep'))
+    planned = sweep_run.plan(read_sweep(None, typed).evaluations)
+    Manifest('s', planned, {}).write(Path('sweep'))
     weights.write_bytes(weights.read_bytes()[:-1] + b'?')
     refused('sweep', *given, said=('checkpoint (its content) of one_view',))
 
