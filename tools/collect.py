@@ -34,7 +34,7 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.errors import ConfigError
     from sta.report import print_table
-    from sta.report.columns import GFLOP_NOTE
+    from sta.report.table import GFLOP_NOTE
     from sta.sweeps.collect import Collected, collect
     from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sta.report.styles import COLOURS, DPI, FONT, MARKERS, SIZE_INCHES, legend_below
+from sta.report.plots import COLOURS, DPI, FONT, MARKERS, SIZE_INCHES, legend_below
 
 from .results import FilledTable
 

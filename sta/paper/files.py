@@ -12,7 +12,7 @@ from sta import __version__
 from sta.atomic import write_text
 from sta.engine.variant_loop import describe_hardware
 from sta.environment import distribution_version
-from sta.report.plot import save_figure
+from sta.report.plots import save_figure
 from sta.report.writers import LIBRARIES
 
 from .figure import plot_fig5

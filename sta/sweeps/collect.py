@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sta.errors import DataError, StoreError
-from sta.report.page.evaluation import Evaluation, read_evaluation
+from sta.report import Evaluation, load
 
 from .manifest import Manifest, read_manifest
 from .merge import merge
@@ -76,7 +76,7 @@ def collect(folder: Path) -> Collected:
         own = [state for state in states if state.element.evaluation.name == name]
         try:
             if merge(planned, own, folder / RESULTS / name):
-                found[name] = read_evaluation(folder / RESULTS / name)
+                found[name] = load(folder / RESULTS / name)
         except (DataError, StoreError) as error:
             problems.append(f'{name}: {error}')
     written = write_sweep(manifest, found, states, folder)

@@ -19,7 +19,7 @@ from sta.evaluation import (
     read_stores,
     snapshots,
 )
-from sta.report.evaluation_folder import write_evaluation
+from sta.report import evaluation_of, write_evaluation
 from sta.report.page import write_page
 
 from .manifest import Planned
@@ -71,16 +71,16 @@ def _write(
     fingerprint: Mapping[str, str],
     folder: Path,
 ) -> None:
-    write_evaluation(
+    found = evaluation_of(
         result,
-        folder,
         command='\n'.join(state.element.typed() for state in states),
         config=planned.evaluation.config,
         checkpoint=planned.evaluation.checkpoint,
         annotations=planned.annotations,
         fingerprint=fingerprint,
     )
-    write_page(folder)
+    write_evaluation(found, folder)
+    write_page(found, folder)
 
 
 def _common_fingerprint(copies: Sequence[Path]) -> dict[str, str]:

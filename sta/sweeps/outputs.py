@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,15 @@ from matplotlib.figure import Figure
 from sta.atomic import write_text
 from sta.evaluation import SummaryRow, shown_rows
 from sta.report import plot_accuracy_vs_gflops, save_figure
-from sta.report.columns import COLUMNS
-from sta.report.page.evaluation import Evaluation
-from sta.report.page.pictures import Picture, inline_svg
-from sta.report.page.tables import Table
-from sta.report.page.write import PAGE, render
+from sta.report.page import PAGE, Picture, inline_svg, render
+from sta.report.table import ACCURACY, Column, Table
 
 from .manifest import Manifest
 from .state import ElementState
 from .texts import (
-    HEADS,
+    STATES,
     Found,
     short_note,
-    state_cells,
     states_json,
     summary_line,
     sweep_csv,
@@ -96,11 +93,10 @@ def _lines(name: str, rows: Sequence[SummaryRow]) -> list[SummaryRow]:
 
 
 def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figure: Figure) -> str:
-    heads = ('evaluation, variant', *(column.heading for column in COLUMNS))
-    lines = [line for name, one in found.items() for line in _table_lines(name, one)]
-    elements = [
-        (state.element.name, *cells)
-        for state, cells in zip(states, zip(*state_cells(states)), strict=True)
+    rows = [(name, row) for name, one in found.items() for row in one.shown]
+    columns: list[Column[tuple[str, SummaryRow]]] = [
+        Column('', 'evaluation, variant', value=lambda held: f'{held[0]}, {held[1].name}'),
+        *(column.of(itemgetter(1)) for column in ACCURACY[1:]),
     ]
     plots = [Picture(inline_svg(figure, 'All evaluations'), 'All evaluations')]
     for name, one in found.items():
@@ -115,20 +111,11 @@ def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figu
         title=manifest.name,
         facts=dict(manifest.facts),
         summary=summary_line(states),
-        results=Table('Accuracy and cost', heads, tuple(lines)),
+        results=Table(columns, rows, 'Accuracy and cost'),
         note=notes,
         plots=plots,
-        elements=Table(
-            'Jobs', ('element', *(h.replace('\n', ' ') for h in HEADS)), tuple(elements)
-        ),
+        elements=Table(STATES, states, 'Jobs'),
     )
-
-
-def _table_lines(name: str, one: Evaluation) -> list[tuple[str, ...]]:
-    rows = shown_rows(one.rows)
-    columns = [column.cells(rows) for column in COLUMNS]
-    names = [f'{name}, {row.name}' for row in rows]
-    return list(zip(names, *columns, strict=True))
 
 
 def _record(name: str, folder: Path) -> dict[str, Any]:

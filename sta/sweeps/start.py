@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sta.report.columns import counted
+from sta.report.table import counted
 
 from .job import ElementJob
 from .local import run_locally

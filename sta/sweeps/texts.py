@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
-from rich.table import Table
-
-from sta.evaluation import shown_rows
-from sta.paper.latex import latex_table
-from sta.report.columns import COLUMNS, GFLOP_NOTE, counted, not_finite_note
-from sta.report.console import accuracy_table, table_of_texts
-from sta.report.page.evaluation import Evaluation
-from sta.report.texts import csv_text, markdown_table
+from sta.evaluation import SummaryRow
+from sta.report import Evaluation
+from sta.report.table import (
+    ACCURACY,
+    GFLOP_NOTE,
+    Column,
+    Table,
+    counted,
+    not_finite_note,
+)
 
 from .state import DONE, FAILED, PENDING, RUNNING, ElementState
 
 MOST_LINES = 40
-HEADS = ('state', 'videos', '%', 'time\nleft', 'ran', 'attempts', 'remark')
 Found = Mapping[str, Evaluation]
 
 
-def states_table(states: Sequence[ElementState], title: str) -> Table:
+def _ran(state: ElementState) -> str:
+    return duration(state.ran_s) if state.attempts else ''
+
+
+STATES: tuple[Column[ElementState], ...] = (
+    Column('', 'element', value=lambda state: state.element.name),
+    Column('state', 'state'),
+    Column('', 'videos', value=lambda state: f'{state.stored}/{state.videos}'),
+    Column('', '%', value=lambda state: f'{100 * state.stored / max(state.videos, 1):.0f}'),
+    Column(
+        '',
+        'time\nleft',
+        value=lambda state: '' if state.seconds_left is None else duration(state.seconds_left),
+    ),
+    Column('', 'ran', value=_ran),
+    Column('', 'attempts', value=lambda state: str(state.attempts or '')),
+    Column('', 'remark', value=lambda state: state.reason),
+)
+
+
+def states_table(states: Sequence[ElementState], title: str) -> Table[ElementState]:
     """A line per element; of many, those that run or failed."""
     shown = list(states)
     if len(shown) > MOST_LINES:
         shown = [s for s in states if s.state in (RUNNING, FAILED)][:MOST_LINES]
-    names = [state.element.name for state in shown]
-    columns = state_cells(shown)
-    return table_of_texts('element', names, HEADS, columns, title, summary_line(states))
-
-
-def state_cells(states: Sequence[ElementState]) -> list[list[str]]:
-    """Columns under HEADS."""
-    rows = [
-        (
-            state.state,
-            f'{state.stored}/{state.videos}',
-            f'{100 * state.stored / max(state.videos, 1):.0f}',
-            '' if state.seconds_left is None else duration(state.seconds_left),
-            duration(state.ran_s) if state.attempts else '',
-            str(state.attempts or ''),
-            state.reason,
-        )
-        for state in states
-    ]
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in HEADS]
+    return Table(STATES, shown, title, summary_line(states))
 
 
 def summary_line(states: Sequence[ElementState]) -> str:
@@ -98,25 +99,21 @@ def short_note(found: Evaluation) -> str:
     return f'{videos} x {views}{part}, {facts["precision"]}. {failed}'.rstrip()
 
 
-def screen_tables(found: Found) -> list[Table]:
+def screen_tables(found: Found) -> list[Table[SummaryRow]]:
     """The table of every evaluation."""
-    return [
-        accuracy_table(shown_rows(one.rows), title=name, footer=short_note(one))
-        for name, one in found.items()
-    ]
+    return [Table(ACCURACY, one.shown, name, short_note(one)) for name, one in found.items()]
 
 
 def sweep_csv(found: Found) -> str:
     """The rows of all evaluations, as of results.csv of each, behind three columns more."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator='\n')
-    for number, (name, one) in enumerate(found.items()):
-        head, *lines = csv.reader(io.StringIO(csv_text(one.rows)))
-        if number == 0:
-            writer.writerow(['evaluation', 'config', 'checkpoint', *head])
-        own = [name, one.facts['config'], one.facts['checkpoint']]
-        writer.writerows([*own, *line] for line in lines)
-    return buffer.getvalue()
+    rows = [(name, one, row) for name, one in found.items() for row in one.rows]
+    columns: list[Column[tuple[str, Evaluation, SummaryRow]]] = [
+        Column('evaluation', value=itemgetter(0)),
+        Column('config', value=lambda held: held[1].facts['config']),
+        Column('checkpoint', value=lambda held: held[1].facts['checkpoint']),
+        *(column.of(itemgetter(2)) for column in ACCURACY),
+    ]
+    return Table(columns, rows).csv()
 
 
 def sweep_markdown(
@@ -125,10 +122,8 @@ def sweep_markdown(
     """All tables, the states of the elements, and how it was made."""
     lines = [f'# {name}', '', summary_line(states), '']
     for own, one in found.items():
-        lines += [f'## {own}', '', *markdown_table(_headings(), _columns(one)), '', one.note, '']
-    heads = ['element', *(head.replace('\n', ' ') for head in HEADS)]
-    cells = [[state.element.name for state in states], *state_cells(states)]
-    lines += ['## Elements', '', *markdown_table(heads, cells), '']
+        lines += [f'## {own}', '', *one.table.markdown(), '', one.note, '']
+    lines += ['## Elements', '', *Table(STATES, states).markdown(), '']
     errors = [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
     lines += [*errors, ''] if errors else []
     lines += [f'Commit {facts.get("commit") or "unknown"}, {facts.get("time_utc")}.', '', '```']
@@ -140,11 +135,8 @@ def sweep_latex(name: str, found: Found, facts: Mapping[str, Any]) -> str:
     """A table per evaluation."""
     comments = [str(facts.get('command')), f'commit {facts.get("commit")}']
     return '\n'.join(
-        latex_table(
-            _headings(),
-            _columns(one),
-            caption=f'{name}: {own}',
-            label=f'tab:{name}:{own}',
+        Table(ACCURACY, one.shown, f'{name}: {own}').latex(
+            f'tab:{name}:{own}',
             notes=[f'{short_note(one)} {GFLOP_NOTE}'],
             comments=comments,
         )
@@ -170,12 +162,3 @@ def states_json(states: Sequence[ElementState]) -> list[dict[str, Any]]:
 def sweep_json(content: Mapping[str, Any]) -> str:
     """Strict JSON."""
     return json.dumps(content, indent=2, allow_nan=False) + '\n'
-
-
-def _headings() -> list[str]:
-    return ['variant', *(column.heading for column in COLUMNS)]
-
-
-def _columns(found: Evaluation) -> list[list[str]]:
-    rows = shown_rows(found.rows)
-    return [[row.name for row in rows], *(column.cells(rows) for column in COLUMNS)]

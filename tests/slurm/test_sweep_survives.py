@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.report.writers import Scores, read_scores
+from sta.report import Scores, read_scores
 from sta.sweeps.status import count_stored
 
 from .cluster import Cluster, status
