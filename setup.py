@@ -45,7 +45,7 @@ setup(
     package_data={
         'sta.datasets': ['classes/*.txt'],
         'sta.paper': ['*.json'],
-        'sta.report.page': ['*.html'],
+        'sta.report': ['*.html'],
     },
     install_requires=[line for line in REQUIREMENTS if name_of(line) in LIGHT],
     extras_require={

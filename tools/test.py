@@ -71,13 +71,8 @@ with hosts_needed():
     from sta.engine.shard import WHOLE, parse_shard
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text, parse_schedule_text, with_seeds
-    from sta.report import print_accuracy_table, write_results
-    from sta.report.evaluation_folder import (
-        MOST_EXAMPLES,
-        add_examples,
-        write_evaluation,
-    )
-    from sta.report.page import write_page
+    from sta.report import evaluation_of, print_evaluation, write_evaluation, write_results
+    from sta.report.page import MOST_EXAMPLES, add_examples, write_page
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:
@@ -133,24 +128,36 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     result = runner.test()
     if runner.rank != 0:
         return
-    print_accuracy_table(result)
+    found = evaluation_of(
+        result,
+        command=command,
+        config=arguments.config,
+        checkpoint=arguments.checkpoint or '',
+        annotations=config.test_dataloader.dataset.get('ann_file'),
+        fingerprint=fingerprint,
+    )
+    print_evaluation(found)
     folder = runner.test_loop.folder
     is_same = result.resumed == result.num_listed and not arguments.retry_broken
     if folder.state == 'finished' and is_same:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    annotations = config.test_dataloader.dataset.get('ann_file')
-    facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
-    facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
     if shard != WHOLE:  # tools/collect.py draws the plots of the whole
-        written = list(write_results(result, folder.path, **facts).values())
+        written = write_results(found, folder.path)
         say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
         return
-    written = write_evaluation(result, folder.path, **facts)
+    written = write_evaluation(found, folder.path)
     if arguments.examples != 0:
         model = getattr(runner.model, 'module', runner.model).eval()
-        add_examples(config, model, result, folder.path, asked=arguments.examples)
-    written.append(write_page(folder.path))
+        add_examples(
+            config,
+            model,
+            result,
+            folder.path,
+            names=found.class_names or (),
+            asked=arguments.examples,
+        )
+    written.append(write_page(found, folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 

@@ -42,7 +42,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-from sta.evaluation import FEWEST_VIDEOS, EvaluationResult, SummaryRow, standard_error
+from sta.evaluation import FEWEST_VIDEOS, SummaryRow, standard_error
 
 Row = TypeVar('Row')
 Holder = TypeVar('Holder')
@@ -424,22 +424,6 @@ ACCURACY: tuple[Column[SummaryRow], ...] = (
 )
 
 
-def footer(result: EvaluationResult, rows: Sequence[SummaryRow]) -> str:
-    """What a reader must know to use the numbers, in a few short sentences.
-
-    Args:
-        result: what was found.
-        rows: its summary, see :func:`sta.evaluation.summarise`.
-    """
-    return (
-        f'{_videos(result)} x {counted(result.views, "view")}{_part(result)}.{_decoders(result)} '
-        f'{not_finite_note(rows)}{GFLOP_NOTE} {_against(rows)} {unpaired(rows)}'
-        f'{_spreads(rows)}{_averages(rows)} clips/s: views per second of the model alone, '
-        f'decoding apart. '
-        f'{result.precision} on {result.hardware}; {_duration(result)}.'
-    )
-
-
 def not_finite_note(rows: Sequence[SummaryRow]) -> str:
     """Whose scores are NaN or infinite, of how many videos; '' where none are, else ends in ' '."""
     failed = [
@@ -450,48 +434,6 @@ def not_finite_note(rows: Sequence[SummaryRow]) -> str:
     return f'SCORES NOT FINITE, counted as wrong: {", ".join(failed)}. ' if failed else ''
 
 
-def _against(rows: Sequence[SummaryRow]) -> str:
-    """What savings and changes are against, and how sure a change is."""
-    if all(row.top1_change is None for row in rows):
-        return (
-            'saved: GFLOPs against no pruning, which was counted and not evaluated: with 0 among '
-            'the schedules changes in top-1 are shown, too.'
-        )
-    paired = (
-        f'too few videos, they need {FEWEST_VIDEOS}'
-        if has_too_few(rows[0])
-        else 'paired bootstrap and exact McNemar test over the same videos'
-    )
-    return (
-        f'saved and change: GFLOPs and top-1 (in points) against no pruning; 95 % interval and p: '
-        f'{paired}.'
-    )
-
-
-def unpaired(rows: Sequence[SummaryRow]) -> str:
-    """How little one accuracy alone says; of no pruning, or else of the first variant.
-
-    Where all videos are right, or none, the binomial standard error is 0, which is not how sure the
-    accuracy is: the 95 % upper end of what was never seen in n videos is about 3 / n (Hanley and
-    Lippman-Hand, JAMA 249, 1983).
-    """
-    row = next((row for row in rows if not row.pruner), rows[0])
-    videos = counted(row.num_videos, 'video')
-    if has_too_few(row):
-        return f'Unpaired, one top-1 of {videos}: too few for a standard error.'
-    if row.top1_percent in (0.0, 100.0):
-        which = 'all right' if row.top1_percent else 'all wrong'
-        return (
-            f'Unpaired, one top-1 of {videos}, {which}, may be off by 3 / n = '
-            f'{300 / row.num_videos:.2f} points: without pairing a smaller change means nothing.'
-        )
-    error = float(standard_error(row.top1_percent, row.num_videos))
-    return (
-        f'Unpaired, one top-1 of {videos} has a standard error of {error:.2f} points: without the '
-        f'pairing a smaller change means nothing.'
-    )
-
-
 def unpaired_on_k400() -> str:
     """Why changes are paired: what the accuracies that papers print are worth without it."""
     error = float(standard_error(K400_TOP1, K400_VIDEOS))
@@ -499,50 +441,3 @@ def unpaired_on_k400() -> str:
         f'Unpaired, one top-1 on Kinetics-400 ({K400_VIDEOS:,} videos, about {K400_TOP1} %) has a '
         f'standard error of {error:.2f} points: without pairing, a drop of 0.2 means nothing.'
     )
-
-
-def _spreads(rows: Sequence[SummaryRow]) -> str:
-    """How far draws lie apart, where rows are means over several."""
-    means = [row for row in rows if row.averages]
-    if not means:
-        return ''
-    if has_too_few(means[0]):
-        return f' Means over seeds; standard deviation of their top-1: {TOO_FEW} videos.'
-    spreads = ', '.join(f'{row.pruner}-{row.label} {row.top1_spread:.2f}' for row in means)
-    return f' Means over seeds; standard deviation of their top-1 in points: {spreads}.'
-
-
-def _averages(rows: Sequence[SummaryRow]) -> str:
-    """Whose cost depends on the clips."""
-    families = sorted({row.pruner for row in rows if row.cost_is_average})
-    if not families:
-        return ''
-    return f' GFLOPs of {", ".join(families)} depend on the clip: means over the evaluated views.'
-
-
-def _videos(result: EvaluationResult) -> str:
-    """How many videos the figures are of; of how many, where some could not be decoded."""
-    if not result.left_out:
-        return counted(len(result.labels), 'video')
-    return f'{len(result.labels)} of {counted(result.num_listed, "video")}'
-
-
-def _part(result: EvaluationResult) -> str:
-    return f' ({result.part})' if result.part else ''
-
-
-def _decoders(result: EvaluationResult) -> str:
-    """Which decoder showed how many videos, where it was not PyAV by the packets alone."""
-    if set(result.decoded_by) <= {'pyav'}:
-        return ''
-    counts = sorted(result.decoded_by.items(), key=lambda item: -item[1])
-    return f' Decoded by {", ".join(f"{name}: {number}" for name, number in counts)}.'
-
-
-def _duration(result: EvaluationResult) -> str:
-    waiting = 'n/a' if not math.isfinite(result.wait_share) else f'{100 * result.wait_share:.0f} %'
-    new = result.num_listed - result.resumed
-    if new == 0:
-        return 'scores of an earlier session'
-    of_what = f'for the last {counted(new, "video")}' if result.resumed else 'in all'
-    return f'{result.wall_s:.0f} s {of_what}, {waiting} of it waiting for decoding'

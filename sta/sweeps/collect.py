@@ -23,15 +23,17 @@ from sta.evaluation import (
     read_conditions,
     read_fingerprint,
     read_stores,
-    shown_rows,
     snapshots,
 )
-from sta.report import plot_accuracy_vs_gflops, save_figure
-from sta.report.evaluation_folder import write_evaluation
-from sta.report.page.evaluation import Evaluation, read_evaluation
-from sta.report.page.pictures import Picture, inline_svg
-from sta.report.page.tables import Table as PageTable
-from sta.report.page.write import PAGE, render, write_page
+from sta.report import (
+    Evaluation,
+    evaluation_of,
+    load,
+    plot_accuracy_vs_gflops,
+    save_figure,
+    write_evaluation,
+)
+from sta.report.page import PAGE, Picture, inline_svg, render, write_page
 from sta.report.table import (
     ACCURACY,
     GFLOP_NOTE,
@@ -110,7 +112,7 @@ def collect(folder: Path) -> Collected:
         own = [state for state in states if state.element.evaluation.name == name]
         try:
             if merge(planned, own, folder / RESULTS / name):
-                found[name] = read_evaluation(folder / RESULTS / name)
+                found[name] = load(folder / RESULTS / name)
         except (DataError, StoreError) as error:
             problems.append(f'{name}: {error}')
     written = _write(manifest, found, states, folder)
@@ -150,16 +152,16 @@ def merge(planned: Planned, states: Sequence[ElementState], folder: Path) -> boo
         wait_share=float('nan'),
         part=_part(planned, states, len(stored.videos)),
     )
-    write_evaluation(
+    found = evaluation_of(
         result,
-        folder,
         command='\n'.join(state.element.typed() for state in states),
         config=planned.evaluation.config,
         checkpoint=planned.evaluation.checkpoint,
         annotations=planned.annotations,
         fingerprint=fingerprint,
     )
-    write_page(folder)
+    write_evaluation(found, folder)
+    write_page(found, folder)
     write_text(folder / MERGED, json.dumps({'signature': signature}) + '\n')
     return True
 
@@ -300,9 +302,7 @@ def failure_lines(states: Sequence[ElementState]) -> list[str]:
 
 def screen_tables(found: Found) -> list[Table[SummaryRow]]:
     """The table of every evaluation."""
-    return [
-        Table(ACCURACY, shown_rows(one.rows), name, _short_note(one)) for name, one in found.items()
-    ]
+    return [Table(ACCURACY, one.shown, name, _short_note(one)) for name, one in found.items()]
 
 
 def _short_note(found: Evaluation) -> str:
@@ -332,8 +332,7 @@ def _markdown(manifest: Manifest, found: Found, states: Sequence[ElementState]) 
     facts = manifest.facts
     lines = [f'# {manifest.name}', '', summary_line(states), '']
     for name, one in found.items():
-        table = Table(ACCURACY, shown_rows(one.rows))
-        lines += [f'## {name}', '', *table.markdown(), '', one.note, '']
+        lines += [f'## {name}', '', *one.table.markdown(), '', one.note, '']
     lines += ['## Elements', '', *Table(STATES, states).markdown(), '']
     errors = [f'- {s.element.name} failed: {s.error}' for s in states if s.error]
     lines += [*errors, ''] if errors else []
@@ -346,7 +345,7 @@ def _latex(manifest: Manifest, found: Found) -> str:
     """A table per evaluation."""
     facts = manifest.facts
     return '\n'.join(
-        Table(ACCURACY, shown_rows(one.rows), f'{manifest.name}: {name}').latex(
+        Table(ACCURACY, one.shown, f'{manifest.name}: {name}').latex(
             f'tab:{manifest.name}:{name}',
             notes=[f'{_short_note(one)} {GFLOP_NOTE}'],
             comments=[str(facts.get('command')), f'commit {facts.get("commit")}'],
@@ -357,7 +356,7 @@ def _latex(manifest: Manifest, found: Found) -> str:
 
 def _figure(found: Found, title: str) -> Figure:
     """Accuracy against cost of all evaluations, a line per evaluation and pruner."""
-    rows = [row for name, one in found.items() for row in _lines(name, shown_rows(one.rows))]
+    rows = [row for name, one in found.items() for row in _lines(name, one.shown)]
     videos = [one.facts['num_videos'] for one in found.values()]
     note = 'a line per evaluation and pruner, from no pruning on; no intervals: see each evaluation'
     return plot_accuracy_vs_gflops(rows, num_videos=min(videos), title=title, note=note)
@@ -376,16 +375,14 @@ def _lines(name: str, rows: Sequence[SummaryRow]) -> list[SummaryRow]:
 
 
 def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figure: Figure) -> str:
-    rows = [(name, row) for name, one in found.items() for row in shown_rows(one.rows)]
+    rows = [(name, row) for name, one in found.items() for row in one.shown]
     columns: list[Column[tuple[str, SummaryRow]]] = [
         Column('', 'evaluation, variant', value=lambda held: f'{held[0]}, {held[1].name}'),
         *(column.of(lambda held: held[1]) for column in ACCURACY[1:]),
     ]
     plots = [Picture(inline_svg(figure, 'All evaluations'), 'All evaluations')]
     for name, one in found.items():
-        own = plot_accuracy_vs_gflops(
-            shown_rows(one.rows), num_videos=one.facts['num_videos'], title=name
-        )
+        own = plot_accuracy_vs_gflops(one.shown, num_videos=one.facts['num_videos'], title=name)
         more = f'{name}; classes and more in {RESULTS}/{name}/{PAGE}'
         plots.append(Picture(inline_svg(own, f'Accuracy of {name}'), more))
     notes = ' '.join(f'{name}: {_short_note(one)}' for name, one in found.items())
@@ -394,12 +391,8 @@ def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figu
         title=manifest.name,
         facts=dict(manifest.facts),
         summary=summary_line(states),
-        results=_of_page(Table(columns, rows, 'Accuracy and cost')),
+        results=Table(columns, rows, 'Accuracy and cost'),
         note=notes,
         plots=plots,
-        elements=_of_page(Table(STATES, states, 'Jobs')),
+        elements=Table(STATES, states, 'Jobs'),
     )
-
-
-def _of_page(table: Table[Any]) -> PageTable:
-    return PageTable(table.title, tuple(table.headings), tuple(table.lines()))

@@ -31,7 +31,7 @@ from sta.engine.session import build_model_of_shapes, check_variants, explained,
 from sta.engine.shard import Shard
 from sta.environment import ROOT, commit_of
 from sta.errors import ConfigError
-from sta.report.columns import counted
+from sta.report.table import counted
 
 from .job import ElementJob, log_end
 from .plan import Element, Evaluation, Resources

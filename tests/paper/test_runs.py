@@ -16,7 +16,7 @@ from sta.paper.inputs import find_inputs
 from sta.paper.reproduction import Request, legend_of, reproduce
 from sta.paper.runs import plan_runs
 from sta.paper.settings import ablated, random, setting_of, sta
-from sta.report.writers import read_scores
+from sta.report import read_scores
 from tests.tools.tiny import run_tool, save_weights, write_video
 
 from .conftest import ROOT

@@ -13,7 +13,8 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from sta.report import fonts, save_figure
+from sta.report import plots as fonts
+from sta.report import save_figure
 
 NAME = '打架 fight'
 

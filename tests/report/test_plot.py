@@ -13,8 +13,7 @@ from matplotlib.image import imread
 
 from sta.evaluation import SummaryRow, shown_rows, summarise
 from sta.report import plot_accuracy_vs_gflops, save_figure
-from sta.report.plot import COLOURS, plot_accuracy_vs_throughput
-from sta.report.styles import family_styles
+from sta.report.plots import COLOURS, family_styles, plot_accuracy_vs_throughput
 
 from .example import result, with_seeds
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sta.report.writers import Scores, read_scores
+from sta.report import Scores, read_scores
 from sta.sweeps.job import count_stored
 
 from .cluster import Cluster, status

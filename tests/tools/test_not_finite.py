@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from sta.engine import prediction, variant_loop
 from sta.engine.scoring import Scored, Scorer
-from sta.report.writers import read_scores
+from sta.report import read_scores
 from sta.sweeps.job import Status
 
 from .test_validation import VALIDATION
