@@ -111,7 +111,7 @@ def collect(folder: Path) -> Collected:
         name = planned.evaluation.name
         own = [state for state in states if state.element.evaluation.name == name]
         try:
-            if merge(planned, own, folder / RESULTS / name):
+            if _merge(planned, own, folder / RESULTS / name):
                 found[name] = load(folder / RESULTS / name)
         except (DataError, StoreError) as error:
             problems.append(f'{name}: {error}')
@@ -119,21 +119,13 @@ def collect(folder: Path) -> Collected:
     return Collected(manifest, states, found, tuple(problems), tuple(written))
 
 
-def merge(planned: Planned, states: Sequence[ElementState], folder: Path) -> bool:
+def _merge(planned: Planned, states: Sequence[ElementState], folder: Path) -> bool:
     """Put the shards of an evaluation together, exactly as the processes of one run are.
 
-    Writes table, plots and page; leaves them where nothing has changed.
-
-    Args:
-        planned: the evaluation.
-        states: of its elements.
-        folder: of its results.
+    Leaves table, plots and page where nothing has changed.
 
     Returns:
         Whether there are results.
-
-    Raises:
-        DataError, StoreError: scores that cannot be read, or are not of one evaluation.
     """
     paths = [path for state in states for path in state.element.folder.glob('scores/*.sqlite')]
     if not any(state.stored for state in states):

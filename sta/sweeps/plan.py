@@ -275,9 +275,7 @@ def parse_minutes(value: Any, where: str) -> int:
         raise ConfigError(f'{where}: time is minutes or as 4:00:00 or 1-12:00:00, got {value!r}')
     days, *rest = found.groups()
     numbers = [int(number) for number in rest if number is not None]
-    if (
-        days is None and len(numbers) < 3
-    ):  # minutes[:seconds], else [days-]hours[:minutes[:seconds]]
+    if days is None and len(numbers) < 3:  # minutes[:seconds]; the others begin with hours
         numbers.insert(0, 0)
     hours, minutes, seconds = (numbers + [0, 0])[:3]
     total = (int(days or 0) * 24 + hours) * 60 + minutes + (seconds + 59) // 60
@@ -321,33 +319,27 @@ def _evaluation(
     one: Mapping[str, Any], common: Mapping[str, Any], processes: int, where: str
 ) -> Evaluation:
     _check(one, EVALUATION_KEYS, where)
-    if one.get('config') is None:
-        raise ConfigError(f'{where} has no config')
-    if one.get('checkpoint') is None:
-        raise ConfigError(f'{where} has no checkpoint ({one["name"]})')
+    for key, named in (('config', ''), ('checkpoint', f' ({one["name"]})')):
+        if one.get(key) is None:
+            raise ConfigError(f'{where} has no {key}{named}')
     options = {**{key: common.get(key) for key in (*OPTIONS, 'shards')}, **one}
     for own, other in (('schedules', 'budget'), ('budget', 'schedules')):
         if own in one and other not in one:
             options[other] = None
+    words: list[str] = []
+    for key in OPTIONS:
+        if options.get(key) is not None:
+            words += ['--' + key.replace('_', '-'), *_words(options, key)]
     found = Evaluation(
         name=str(one['name']),
         config=find_path(one['config']),
         checkpoint=find_path(one['checkpoint']),
-        options=tuple(_option_words(options)),
+        options=tuple(words),
         shards=options['shards'] or 1,
         processes=processes,
     )
     _check_options(found, where)
     return found
-
-
-def _option_words(said: Mapping[str, Any]) -> list[str]:
-    """Options of tools/test.py, as typed."""
-    words: list[str] = []
-    for key in OPTIONS:
-        if said.get(key) is not None:
-            words += ['--' + key.replace('_', '-'), *_words(said, key)]
-    return words
 
 
 def _words(said: Mapping[str, Any], key: str) -> list[str]:

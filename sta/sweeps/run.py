@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -11,10 +10,9 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -42,6 +40,7 @@ from .state import (
     Manifest,
     Planned,
     Submission,
+    ask_slurm,
     read_submissions,
     state_of,
     states_of,
@@ -179,7 +178,10 @@ class Start:
             say(f'{element.name}: {element.typed()}')
         if missing and self.resources.executor == 'slurm':
             executor = _slurm_executor(self.manifest.name, self.resources, self.folder / JOBS)
-            say('\n' + _script_text(executor, len(missing)).rstrip())
+            if len(missing) > 1:
+                executor.parameters['map_count'] = len(missing)
+            command = executor._submitit_command_str
+            say('\n' + executor._make_submission_file_text(command, 'dry-run').rstrip())
         elements = self.manifest.elements(self.folder)
         videos = counted(sum(element.videos for element in elements), 'video')
         say(
@@ -216,7 +218,7 @@ class Start:
 
     def _submit(self, elements: Sequence[Element], submission: Submission) -> int:
         jobs = [_job(element) for element in elements]
-        ids = submit_array(jobs, self.manifest.name, self.resources, self.folder / JOBS)
+        ids = _submit_array(jobs, self.manifest.name, self.resources, self.folder / JOBS)
         submission.add({job.name: id_ for job, id_ in zip(jobs, ids, strict=True)})
         span = ids[0] if len(ids) == 1 else f'{ids[0]} to {ids[-1]}'
         say(f'submitted {counted(len(jobs), "element")} as {span}')
@@ -268,23 +270,10 @@ class _AnywhereExecutor(SlurmExecutor):
         return 2
 
 
-def submit_array(
+def _submit_array(
     jobs: Sequence[ElementJob], name: str, resources: Resources, folder: Path
 ) -> list[str]:
-    """Submit all jobs as one array of SLURM, through submitit.
-
-    Args:
-        jobs: of elements.
-        name: shown in the queue.
-        resources: of each.
-        folder: of submitit's scripts, pickles and logs.
-
-    Returns:
-        The id of each job, '123_4'.
-
-    Raises:
-        ConfigError: sbatch is not there, or refuses; says why.
-    """
+    """Submit all jobs as one array of SLURM, through submitit; gives their ids, '123_4'."""
     if shutil.which('sbatch') is None:
         raise ConfigError(
             'executor slurm: sbatch not found on this machine; start from a login node of the '
@@ -292,7 +281,7 @@ def submit_array(
         )
     executor = _slurm_executor(name, resources, folder)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # submitit repeats there what it raises
+        with redirect_stderr(io.StringIO()):  # submitit repeats there what it raises
             return [job.job_id for job in executor.submit_array(jobs)]
     except FailedJobError as error:
         # What sbatch said, which submitit hands on with much around it.
@@ -301,18 +290,12 @@ def submit_array(
         raise ConfigError(f'sbatch refused: {reason}') from None
 
 
-def _script_text(executor: SlurmExecutor, number: int) -> str:
-    """What sbatch would get for so many jobs; nothing is written."""
-    if number > 1:
-        executor.parameters['map_count'] = number
-    return str(executor._make_submission_file_text(executor._submitit_command_str, 'dry-run'))
-
-
 def _slurm_executor(name: str, resources: Resources, folder: Path) -> SlurmExecutor:
     executor = _AnywhereExecutor(folder, max_num_timeout=MAX_TIMEOUTS)
     gpus = resources.gpus_per_task
     if gpus is None:
-        gpus = int(_has_gpus(resources.partition))
+        found = ask_slurm('sinfo', '-h', '-p', str(resources.partition), '-o', '%G')
+        gpus = int(found is None or 'gpu' in found)  # believed where SLURM cannot be asked
     # srun takes the processors from its own options, not from sbatch's.
     processors = resources.cpus_per_task
     settings = dict(
@@ -332,18 +315,6 @@ def _slurm_executor(name: str, resources: Resources, folder: Path) -> SlurmExecu
     )
     executor.update_parameters(**{key: v for key, v in settings.items() if v is not None})
     return executor
-
-
-def _has_gpus(partition: str | None) -> bool:
-    """Whether nodes of a partition have any; believed where SLURM cannot be asked."""
-    if shutil.which('sinfo') is None or partition is None:
-        return True
-    command = ['sinfo', '-h', '-p', partition, '-o', '%G']
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return True
-    return 'gpu' in found.stdout
 
 
 def run_locally(

@@ -202,16 +202,23 @@ def read_submissions(folder: Path) -> dict[str, Submitted]:
     return last
 
 
-def read_queue() -> dict[str, str] | None:
-    """State of the user's jobs in SLURM's queue; None where no queue answers."""
-    if shutil.which('squeue') is None:
+def ask_slurm(*command: str) -> str | None:
+    """What a command of SLURM prints; None where there is no such command, or no answer."""
+    if shutil.which(command[0]) is None:
         return None
-    command = ['squeue', '-h', '-r', '-u', getpass.getuser(), '-o', '%i %T']
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return dict(line.split(maxsplit=1) for line in found.stdout.splitlines() if ' ' in line)
+    return done.stdout
+
+
+def read_queue() -> dict[str, str] | None:
+    """State of the user's jobs in SLURM's queue; None where no queue answers."""
+    said = ask_slurm('squeue', '-h', '-r', '-u', getpass.getuser(), '-o', '%i %T')
+    if said is None:
+        return None
+    return dict(line.split(maxsplit=1) for line in said.splitlines() if ' ' in line)
 
 
 @dataclass(frozen=True)

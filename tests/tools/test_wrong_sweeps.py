@@ -48,17 +48,10 @@ def test_files_that_are_not_there(refused: Refused, tiny: Tiny) -> None:
     assert not Path('work_dirs').exists()
 
 
-@pytest.mark.parametrize(
-    ('text', 'said'),
-    [
-        ('configs: [', 'is no YAML'),
-        ('scheduels: [0]', "unknown key 'scheduels'; did you mean 'schedules'?"),
-        ('evaluations: [{config: a.py}]', 'evaluation 1 has no checkpoint (a)'),
-    ],
-)
-def test_files_that_are_wrong(refused: Refused, text: str, said: str) -> None:
-    Path('wrong.yaml').write_text(text)
-    refused('sweep', 'wrong.yaml', said=('wrong.yaml', said))
+def test_files_that_are_wrong(refused: Refused) -> None:
+    """All mistakes: tests/sweeps/test_plan.py."""
+    Path('wrong.yaml').write_text('scheduels: [0]')
+    refused('sweep', 'wrong.yaml', said=("wrong.yaml: unknown key 'scheduels'", "'schedules'?"))
 
 
 def test_numbers_of_shards(refused: Refused, given: tuple, tiny: Tiny) -> None:
