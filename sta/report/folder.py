@@ -331,9 +331,12 @@ def load(folder: Path, *, needs_results: bool = True) -> Evaluation:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f'no {error}' if isinstance(error, KeyError) else str(error)
-        way_out = '' if needs_results else '; without it, the scores are enough'
+        if not needs_results:
+            raise DataError(
+                f'{path} is damaged: {reason}; without it, the scores are enough'
+            ) from None
         raise DataError(
-            f'{path} is damaged or not what this version of tools/test.py writes: {reason}{way_out}'
+            f'{path} is not what this version of tools/test.py writes: {reason}'
         ) from None
 
 

@@ -36,7 +36,7 @@ from typing import Any, Generic, TypeGuard, TypeVar
 
 import numpy as np
 import rich.table
-from markupsafe import Markup
+from jinja2 import Environment
 from rich.box import Box
 from rich.console import Console
 from rich.segment import Segment, Segments
@@ -64,6 +64,25 @@ _IN_LATEX = {
     '>': r'\textgreater{}',
     **{character: f'\\{character}' for character in '&%$#_{}'},
 }
+
+
+_IN_HTML = """\
+<div class="scroll" tabindex="0" role="region" aria-label="{{ table.title }}">
+<table class="sortable">
+<caption>{{ table.title }}</caption>
+<thead><tr>
+{% for head in table.headings %}
+<th scope="col" aria-sort="none"><button type="button">{{ head }}</button></th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for line in table.lines() %}
+<tr><th scope="row">{{ line[0] }}</th>{% for cell in line[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+"""
 
 
 # How a column of values becomes text; a value that is text already stands as it is.
@@ -267,21 +286,10 @@ class Table(Generic[Row]):
         ]
         return '\n'.join(lines) + '\n'
 
-    def html(self) -> Markup:
+    def html(self) -> str:
         """A table that the page's script can sort by any column, in a box that scrolls."""
-        head = '<th scope="col" aria-sort="none"><button type="button">{}</button></th>\n'
-        heads = Markup('').join(Markup(head).format(text) for text in self.headings)
-        lines = Markup('').join(
-            Markup('<tr><th scope="row">{}</th>{}</tr>\n').format(
-                name, Markup('').join(Markup('<td>{}</td>').format(cell) for cell in cells)
-            )
-            for name, *cells in self.lines()
-        )
-        return Markup(
-            '<div class="scroll" tabindex="0" role="region" aria-label="{title}">\n'
-            '<table class="sortable">\n<caption>{title}</caption>\n'
-            '<thead><tr>\n{heads}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table>\n</div>\n'
-        ).format(title=self.title, heads=heads, lines=lines)
+        template = Environment(autoescape=True, trim_blocks=True).from_string(_IN_HTML)
+        return template.render(table=self)
 
     def screen(self) -> rich.table.Table:
         """For the terminal: names to the left, figures to the right; see :func:`print_table`."""

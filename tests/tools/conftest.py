@@ -10,8 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from sta.report import evaluation_folder
-from sta.report.page import write as page_writing
+from sta.report import folder as report_folder
 from sta.sweeps import collect as sweep_collection
 from sta.sweeps import run as sweep_run
 from sta.sweeps.job import ElementJob
@@ -40,7 +39,7 @@ def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """
     if request.node.get_closest_marker('pictures'):
         return
-    for module in (evaluation_folder, page_writing, sweep_collection):
+    for module in (report_folder, sweep_collection):
         for name in ('plot_accuracy_vs_gflops', 'plot_accuracy_vs_throughput'):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
