@@ -33,6 +33,7 @@ from sta.report import (
     save_figure,
     write_evaluation,
 )
+from sta.report.folder import accuracy_plot
 from sta.report.page import PAGE, Picture, inline_svg, render, write_page
 from sta.report.table import (
     ACCURACY,
@@ -204,7 +205,8 @@ def _write(
     }
     texts = {'results.json': json_text(content)}
     if found:
-        texts['results.csv'] = _csv(found)
+        rows = [(name, one, row) for name, one in found.items() for row in one.rows]
+        texts['results.csv'] = Table(_ALL, rows).csv()
         texts['results.tex'] = _latex(manifest, found)
         texts['results.md'] = _markdown(manifest, found, states)
     for name, text in texts.items():
@@ -307,16 +309,15 @@ def _short_note(found: Evaluation) -> str:
     return f'{videos} x {views}{part}, {facts["precision"]}. {failed}'.rstrip()
 
 
-def _csv(found: Found) -> str:
-    """The rows of all evaluations, as of results.csv of each, behind three columns more."""
-    rows = [(name, one, row) for name, one in found.items() for row in one.rows]
-    columns: list[Column[tuple[str, Evaluation, SummaryRow]]] = [
-        Column('evaluation', value=lambda held: held[0]),
-        Column('config', value=lambda held: held[1].facts['config']),
-        Column('checkpoint', value=lambda held: held[1].facts['checkpoint']),
-        *(column.of(lambda held: held[2]) for column in ACCURACY),
-    ]
-    return Table(columns, rows).csv()
+# Of all evaluations in one table: for programs as results.csv of each, behind three columns more.
+_ALL: tuple[Column[tuple[str, Evaluation, SummaryRow]], ...] = (
+    Column('evaluation', value=lambda held: held[0]),
+    Column('config', value=lambda held: held[1].facts['config']),
+    Column('checkpoint', value=lambda held: held[1].facts['checkpoint']),
+    Column('name', value=lambda held: held[2].name),
+    Column('', 'evaluation, variant', value=lambda held: f'{held[0]}, {held[2].name}'),
+    *(column.of(lambda held: held[2]) for column in ACCURACY[1:]),
+)
 
 
 def _markdown(manifest: Manifest, found: Found, states: Sequence[ElementState]) -> str:
@@ -367,14 +368,10 @@ def _lines(name: str, rows: Sequence[SummaryRow]) -> list[SummaryRow]:
 
 
 def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figure: Figure) -> str:
-    rows = [(name, row) for name, one in found.items() for row in one.shown]
-    columns: list[Column[tuple[str, SummaryRow]]] = [
-        Column('', 'evaluation, variant', value=lambda held: f'{held[0]}, {held[1].name}'),
-        *(column.of(lambda held: held[1]) for column in ACCURACY[1:]),
-    ]
+    rows = [(name, one, row) for name, one in found.items() for row in one.shown]
     plots = [Picture(inline_svg(figure, 'All evaluations'), 'All evaluations')]
     for name, one in found.items():
-        own = plot_accuracy_vs_gflops(one.shown, num_videos=one.facts['num_videos'], title=name)
+        own = accuracy_plot(one, name)
         more = f'{name}; classes and more in {RESULTS}/{name}/{PAGE}'
         plots.append(Picture(inline_svg(own, f'Accuracy of {name}'), more))
     notes = ' '.join(f'{name}: {_short_note(one)}' for name, one in found.items())
@@ -383,7 +380,7 @@ def _page(manifest: Manifest, found: Found, states: Sequence[ElementState], figu
         title=manifest.name,
         facts=dict(manifest.facts),
         summary=summary_line(states),
-        results=Table(columns, rows, 'Accuracy and cost'),
+        results=Table(_ALL, rows, 'Accuracy and cost'),
         note=notes,
         plots=plots,
         elements=Table(STATES, states, 'Jobs'),
