@@ -23,9 +23,8 @@ def test_a_sweep_holds_every_accuracy_of_its_table(name: str) -> None:
         found[one.config, Path(one.checkpoint).stem] = {int(word) for word in words}
     wanted: dict[tuple[str, str], set[int]] = {}
     [table] = build_tables([name])
-    for cell in table.cells():
-        if cell.quantity == 'top1':
-            setting = cell.experiment.setting
-            key = (f'configs/{setting.config}.py', accepted(setting.checkpoint)[0])
-            wanted.setdefault(key, set()).add(cell.experiment.schedule)
+    for experiment in table.experiments('top1'):
+        setting = experiment.setting
+        key = (f'configs/{setting.config}.py', accepted(setting.checkpoint)[0])
+        wanted.setdefault(key, set()).add(experiment.schedule)
     assert found == wanted
