@@ -46,7 +46,7 @@ setup(
         'sta': ['py.typed'],
         'sta.datasets': ['classes/*.txt'],
         'sta.paper': ['*.json'],
-        'sta.report.page': ['*.html'],
+        'sta.report': ['*.html'],
     },
     install_requires=[line for line in REQUIREMENTS if name_of(line) in LIGHT],
     extras_require={

@@ -61,6 +61,61 @@ def add_resume(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
+def add_evaluation_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the options of tools/test.py that change scores, which sweeps take as well.
+
+    Args:
+        parser: of a tool, or a group of one.
+    """
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument(
+        '--schedules',
+        nargs='+',
+        metavar='R',
+        help='tokens dropped per chunk: 64, or 48,96,192 for stages of their own; '
+        'default: test_cfg of the config',
+    )
+    parser.add_argument(
+        '--pruners',
+        nargs='+',
+        metavar='NAME',
+        help=f'{pruner_names()}, or with settings sta:similarity=value; default: test_cfg of the '
+        'config',
+    )
+    amount.add_argument(
+        '--budget',
+        nargs='+',
+        type=float,
+        metavar='SHARE',
+        help='GFLOPs allowed, as shares of the unpruned ones, e.g. 0.8 0.6; how much each pruner '
+        'drops follows',
+    )
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='draw with N seeds; tables and plot then show the mean',
+    )
+    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
+    parser.add_argument(
+        '--on-nonfinite',
+        choices=('error', 'wrong'),
+        help='a video whose scores are NaN or infinite stops the run, or counts as wrong under '
+        'that variant, which the table says; default: test_cfg of the config, else error',
+    )
+    parser.add_argument(
+        '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override the config',
+    )
+
+
 def pruner_names() -> str:
     """Short names of the pruners that come with sta, for help texts.
 

@@ -41,9 +41,8 @@ with hosts_needed():
     from sta.engine.config import load_config
     from sta.engine.session import explained
     from sta.errors import DataError
-    from sta.report import print_table
-    from sta.report.columns import fixed
-    from sta.report.console import table_of_texts
+    from sta.report import Column, Table, print_table
+    from sta.report.table import decimals
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -74,18 +73,21 @@ def run(arguments: argparse.Namespace) -> None:
             for index in range(len(files)):
                 load(index)
             times[name].append(1e3 * (time.perf_counter() - start) / len(files))
-    columns = {
-        'median\nms/video': fixed([statistics.median(times[name]) for name in ways], 1),
-        'fastest\nms/video': fixed([min(times[name]) for name in ways], 1),
-        'slowest\nms/video': fixed([max(times[name]) for name in ways], 1),
-    }
+    columns = [
+        Column('name', 'decoding'),
+        Column('median', 'median\nms/video', decimals(1)),
+        Column('fastest', 'fastest\nms/video', decimals(1)),
+        Column('slowest', 'slowest\nms/video', decimals(1)),
+    ]
+    rows = [
+        {'name': name, 'median': statistics.median(ms), 'fastest': min(ms), 'slowest': max(ms)}
+        for name, ms in times.items()
+    ]
     note = (
         f'{len(files)} videos, views {tuple(first["inputs"].shape)} of '
         f'{first["inputs"].numel() / 1e6:.0f} MB, one worker on one core.'
     )
-    print_table(
-        table_of_texts('decoding', list(ways), list(columns), list(columns.values()), '', note)
-    )
+    print_table(Table(columns, rows, note=note))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -43,9 +43,8 @@ with hosts_needed():
     from sta.engine.config import load_config
     from sta.engine.session import build_model_of_shapes, check_variants, variants_of
     from sta.errors import ConfigError
-    from sta.report import print_table
-    from sta.report.columns import fixed
-    from sta.report.console import table_of_texts
+    from sta.report import Column, Table, print_table
+    from sta.report.table import decimals
 
 HERE = Path(__file__).resolve()
 
@@ -138,22 +137,30 @@ def print_report(
     theirs: list[Usage],
     accuracies: tuple[list[str], list[str]],
 ) -> None:
-    names = [f'{side} {i + 1}' for i in range(len(ours)) for side in ('one pass', 'mmaction2')]
-    usages = [usage for pair in zip(ours, theirs, strict=True) for usage in pair]
     scored = num_videos * len(schedules)
-    columns = {
-        'wall\ns': fixed([usage.wall_s for usage in usages], 1),
-        'videos x\nschedules/s': fixed([scored / usage.wall_s for usage in usages], 1),
-        'peak memory\nMB': fixed([usage.peak_mb for usage in usages], 0),
-        'top-1 %': [' '.join(side) for _ in ours for side in accuracies],
-    }
+    columns = [
+        Column('name', 'run'),
+        Column('wall_s', 'wall\ns', decimals(1)),
+        Column('', 'videos x\nschedules/s', decimals(1), lambda row: scored / row['wall_s']),
+        Column('peak_mb', 'peak memory\nMB', decimals(0)),
+        Column('top1', 'top-1 %'),
+    ]
+    sides = zip(('one pass', 'mmaction2'), (ours, theirs), accuracies, strict=True)
+    by_side = [
+        [
+            dict(name=f'{side} {i}', wall_s=u.wall_s, peak_mb=u.peak_mb, top1=' '.join(found))
+            for i, u in enumerate(usages, start=1)
+        ]
+        for side, usages, found in sides
+    ]
+    rows = [row for pair in zip(*by_side, strict=True) for row in pair]
     ratios = sorted(b.wall_s / a.wall_s for a, b in zip(ours, theirs, strict=True))
     note = (
         f'{num_videos} videos at {len(schedules)} schedules ({", ".join(schedules)}), processes '
         f'started anew each time; mmaction2: its own data set, decoding and test loop, once per '
         f'schedule. It takes {ratios[len(ratios) // 2]:.2f} times as long.'
     )
-    print_table(table_of_texts('run', names, list(columns), list(columns.values()), '', note))
+    print_table(Table(columns, rows, note=note))
 
 
 def main(argv: list[str] | None = None) -> int:

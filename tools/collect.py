@@ -33,10 +33,15 @@ with hosts_needed():
 
     from sta.engine.cli import run_command
     from sta.errors import ConfigError
-    from sta.report import print_table
-    from sta.report.columns import GFLOP_NOTE
-    from sta.sweeps.collect import Collected, collect
-    from sta.sweeps.texts import failure_lines, screen_tables, states_table, summary_line
+    from sta.report.table import GFLOP_NOTE, print_table
+    from sta.sweeps.collect import (
+        Collected,
+        collect,
+        failure_lines,
+        screen_tables,
+        states_table,
+        summary_line,
+    )
 
 A_DAY = 86_400  # seconds
 

@@ -51,16 +51,9 @@ with hosts_needed():
     from sta.datasets.annotations import read_class_names
     from sta.engine.cli import run_command
     from sta.errors import DataError
-    from sta.evaluation import compare_classes
-    from sta.report import print_table
-    from sta.report.classes import (
-        change_texts,
-        confusion_texts,
-        numbered_names,
-        table_of,
-        write_comparison,
-    )
-    from sta.report.results_folder import Run, choose_pair, read_run
+    from sta.report import Evaluation, load, print_table
+    from sta.report.classes import changes_table, confusions_table, numbered_names, write_comparison
+    from sta.report.folder import comparison_of
 
 
 def compare(arguments: argparse.Namespace, command: str) -> None:
@@ -68,33 +61,26 @@ def compare(arguments: argparse.Namespace, command: str) -> None:
         raise DataError(f'--top must be at least 1, got {arguments.top}')
     if arguments.out is not None:
         check_folder(arguments.out, '--out')
-    run = read_run(arguments.folder)
-    first, second = choose_pair(run, arguments.variants)
-    scores = run.scores
-    comparison = compare_classes(
-        scores.scores[first],
-        scores.scores[second],
-        scores.labels,
-        variants=(scores.variants[first], scores.variants[second]),
-        class_names=names_of_classes(run, arguments.classes),
-    )
-    for texts in (change_texts, confusion_texts):
-        print_table(table_of(texts(comparison, arguments.top)))
+    found = load(arguments.folder, needs_results=False)
+    names = names_of_classes(found, arguments.classes)
+    comparison = comparison_of(found, names, arguments.variants)
+    for table in (changes_table, confusions_table):
+        print_table(table(comparison, arguments.top))
         print()
     folder = arguments.out or arguments.folder
     facts = {
         'command': command,
         'scores': str(arguments.folder / 'scores.npz'),
-        'classes': arguments.classes or run.class_list,
+        'classes': arguments.classes or found.class_list,
     }
     written = write_comparison(comparison, folder, facts, top=arguments.top)
     print(f'written to {folder}: {", ".join(path.name for path in written)}')
 
 
-def names_of_classes(run: Run, asked: str | None) -> tuple[str, ...]:
+def names_of_classes(found: Evaluation, asked: str | None) -> tuple[str, ...]:
     """Names as asked for, else as the evaluation recorded them, else numbers."""
-    num_classes = run.scores.scores.shape[2]
-    source = asked or run.class_list
+    num_classes = found.scores.scores.shape[2]
+    source = asked or found.class_list
     if source is None:
         return numbered_names(num_classes)
     try:

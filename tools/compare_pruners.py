@@ -6,8 +6,6 @@ python tools/compare_pruners.py work_dirs/sta_vit_k400/20260101_120000 --with st
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -31,27 +29,18 @@ with hosts_needed():
     from sta.atomic import check_target, write_text
     from sta.engine.cli import run_command
     from sta.report import print_table
-    from sta.report.results_folder import read_run
-    from sta.report.versus import Versus, compare_families, versus_table
+    from sta.report.versus import compare_families, versus_table
 
 
 def compare(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         check_target(arguments.csv, '--csv')
     found = compare_families(arguments.folder, arguments.family)
-    num_videos = len(read_run(arguments.folder).scores.labels)
-    print_table(versus_table(found, family=arguments.family, num_videos=num_videos))
+    table = versus_table(found, family=arguments.family)
+    print_table(table)
     if arguments.csv:
-        write_text(arguments.csv, csv_text(found))
+        write_text(arguments.csv, table.csv())
         print(f'written to {arguments.csv}')
-
-
-def csv_text(found: list[Versus]) -> str:
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator='\n')
-    table.writerow([*Versus._fields[:-1], *found[0].difference._fields])
-    table.writerows([*one[:-1], *one.difference] for one in found)
-    return buffer.getvalue()
 
 
 def main(argv: list[str] | None = None) -> int:

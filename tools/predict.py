@@ -6,7 +6,6 @@ python tools/predict.py configs/sta_vit_k400.py ckpt.pth my_video.mp4 --schedule
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -58,8 +57,14 @@ with hosts_needed():
     from sta.engine.session import build_model, check_variants, say_what_takes_long, variants_of
     from sta.errors import ConfigError, DataError
     from sta.report import print_table
-    from sta.report.classes import numbered_names
-    from sta.report.predictions import Guess, best_guesses, guesses_csv, guesses_table
+    from sta.report.classes import (
+        Guess,
+        best_guesses,
+        guesses_records,
+        guesses_table,
+        numbered_names,
+    )
+    from sta.report.table import json_text
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -123,10 +128,8 @@ def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
 
 
 def write_guesses(guesses: list[Guess], path: Path) -> None:
-    if path.suffix == '.csv':
-        write_text(path, guesses_csv(guesses))
-    else:
-        write_text(path, json.dumps([guess._asdict() for guess in guesses], indent=2) + '\n')
+    table = guesses_records(guesses)
+    write_text(path, table.csv() if path.suffix == '.csv' else json_text(table.records()))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,6 +29,7 @@ if __name__ == '__main__':
 with hosts_needed():
     from sta.engine.cli import run_command
     from sta.errors import DataError
+    from sta.report import load
     from sta.report.page import write_page
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     for path in arguments.pictures:
         if path.suffix.lower() != '.png' or not path.is_file():
             raise DataError(f'--pictures takes PNG files, got {path}')
-    path = write_page(arguments.folder, pictures=arguments.pictures)
+    path = write_page(load(arguments.folder), arguments.folder, pictures=arguments.pictures)
     print(f'written to {path} ({path.stat().st_size / 1e6:.1f} MB)')
 
 

@@ -54,8 +54,14 @@ with hosts_needed():
     from sta.engine.cli import run_command
     from sta.engine.session import say
     from sta.paper import build_tables
-    from sta.paper.reproduction import Request, legend_of, reproduce
-    from sta.paper.texts import screen_table, table_title
+    from sta.paper.reproduce import (
+        Request,
+        legend_of,
+        notes_of,
+        on_screen,
+        reproduce,
+        title_of,
+    )
     from sta.report import print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,9 +86,9 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     if not written:  # another process prints
         return
     for table in filled:
-        print(table_title(table))
-        print_table(screen_table(table))
-        print(*table.notes(), '', sep='\n')
+        print(title_of(table))
+        print_table(on_screen(table))
+        print(*notes_of(table), '', sep='\n')
     for line in legend_of(filled, inputs):
         print(line)
     say(f'written to {request.folder}: {", ".join(path.name for path in written)}')

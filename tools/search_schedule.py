@@ -73,7 +73,7 @@ with hosts_needed():
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text
     from sta.pruning.variants import pruner_name
-    from sta.report import print_accuracy_table, write_results
+    from sta.report import evaluation_of, print_evaluation, write_results
     from sta.search import (
         MAX_SEED,
         Found,
@@ -125,11 +125,12 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     write_config(out / f'{stem}_{share}.py', **texts, overrides=overrides, **variants)
     print(f'written to {out}: {stem}_{share}.py, search.json')
     result, folder = compare(config, arguments.checkpoint, out, videos=videos, **variants)
-    print_accuracy_table(result)
+    files = dict(config=arguments.config, checkpoint=arguments.checkpoint)
+    evaluation = evaluation_of(result, command=command, **files)
+    print_evaluation(evaluation)
     for line in difference_lines(result, videos):
         print(line)
-    files = dict(config=arguments.config, checkpoint=arguments.checkpoint)
-    write_results(result, folder, command=command, **files)
+    write_results(evaluation, folder)
     print(f'written to {folder}')
 
 

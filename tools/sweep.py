@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import add_evaluation_options, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -21,15 +21,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('sweep', nargs='?', type=find_path, metavar='SWEEP.yaml')
     parser.add_argument('--configs', nargs='+', metavar='CONFIG')
     parser.add_argument('--checkpoints', nargs='+', metavar='FILE', help='one for each config')
-    test = parser.add_argument_group('passed on to tools/test.py')
-    test.add_argument('--schedules', nargs='+', metavar='R')
-    test.add_argument('--pruners', nargs='+', metavar='NAME')
-    test.add_argument('--budget', nargs='+', metavar='SHARE')
-    test.add_argument('--seeds', type=int, metavar='N')
-    test.add_argument('--amp', choices=('bf16', 'fp16'))
-    test.add_argument('--on-nonfinite', choices=('error', 'wrong'))
-    test.add_argument('--max-videos', type=int, metavar='N')
-    test.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE')
+    add_evaluation_options(parser.add_argument_group('passed on to tools/test.py'))
     jobs = parser.add_argument_group('jobs')
     jobs.add_argument(
         '--executor', choices=('local', 'slurm'), help='default local: on this machine'
@@ -58,12 +50,9 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.engine.cli import run_command
-    from sta.sweeps.checks import check_sweep_folder, plan
-    from sta.sweeps.manifest import facts_of
-    from sta.sweeps.reading import read_sweep
-    from sta.sweeps.start import Start
-
-ROOT = Path(__file__).resolve().parents[1]
+    from sta.sweeps.plan import read_sweep
+    from sta.sweeps.run import Start, check_sweep_folder, facts_of, plan
+    from sta.sweeps.state import Manifest
 
 
 def run(arguments: argparse.Namespace, command: str) -> int:
@@ -75,14 +64,8 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     sweep = read_sweep(arguments.sweep and Path(arguments.sweep), typed)
     folder = arguments.sweep_dir or Path('work_dirs/sweeps', sweep.name)
     check_sweep_folder(folder, sweep.resources.executor)
-    start = Start(
-        sweep=sweep,
-        planned=tuple(plan(sweep.evaluations)),
-        folder=folder,
-        tool=ROOT / 'tools' / 'test.py',
-        facts=facts_of(command, ROOT),
-        say=lambda line: print(line, flush=True),
-    )
+    manifest = Manifest(sweep.name, plan(sweep.evaluations), facts_of(command))
+    start = Start(manifest, sweep.resources, folder)
     if arguments.dry_run:
         start.dry()
         return 0

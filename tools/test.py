@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import add_resume, find_path, hosts_needed, pruner_names, tool_parser
+from sta.start import add_evaluation_options, add_resume, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -24,35 +24,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         nargs='?',
         help='.pth, .pt, .bin, .safetensors, or a Hugging Face folder',
     )
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument(
-        '--schedules',
-        nargs='+',
-        metavar='R',
-        help='tokens dropped per chunk: 64, or 48,96,192 for stages of their own; '
-        'default: test_cfg of the config',
-    )
-    amount.add_argument(
-        '--budget',
-        nargs='+',
-        type=float,
-        metavar='SHARE',
-        help='GFLOPs allowed, as shares of the unpruned ones, e.g. 0.8 0.6; how much each pruner '
-        'drops follows',
-    )
-    parser.add_argument(
-        '--pruners',
-        nargs='+',
-        metavar='NAME',
-        help=f'{pruner_names()}, or with settings sta:similarity=value; default: test_cfg of the '
-        'config',
-    )
-    parser.add_argument(
-        '--seeds',
-        type=int,
-        metavar='N',
-        help='draw with N seeds; tables and plot then show the mean',
-    )
+    add_evaluation_options(parser)
     parser.add_argument(
         '--work-dir',
         help='folder of the results; default work_dirs/CONFIG/TIME, or the folder of the same run '
@@ -68,25 +40,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action='store_true',
         help='when going on, decode those videos again that could not be decoded',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override the config',
-    )
     parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
-    parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
-    parser.add_argument(
-        '--on-nonfinite',
-        choices=('error', 'wrong'),
-        help='a video whose scores are NaN or infinite stops the run, or counts as wrong under '
-        'that variant, which the table says; default: test_cfg of the config, else error',
-    )
-    parser.add_argument(
-        '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
-    )
     parser.add_argument(
         '--examples',
         type=int,
@@ -116,13 +70,8 @@ with hosts_needed():
     from sta.engine.session import build_test_runner, say
     from sta.errors import ConfigError
     from sta.pruning import parse_pruner_text, parse_schedule_text, with_seeds
-    from sta.report import print_accuracy_table, write_results
-    from sta.report.evaluation_folder import (
-        MOST_EXAMPLES,
-        add_examples,
-        write_evaluation,
-    )
-    from sta.report.page import write_page
+    from sta.report import evaluation_of, print_evaluation, write_evaluation, write_results
+    from sta.report.page import MOST_EXAMPLES, add_examples, write_page
 
 
 def evaluate(arguments: argparse.Namespace, command: str) -> None:
@@ -178,24 +127,36 @@ def evaluate(arguments: argparse.Namespace, command: str) -> None:
     result = runner.test()
     if runner.rank != 0:
         return
-    print_accuracy_table(result)
+    found = evaluation_of(
+        result,
+        command=command,
+        config=arguments.config,
+        checkpoint=arguments.checkpoint or '',
+        annotations=config.test_dataloader.dataset.get('ann_file'),
+        fingerprint=fingerprint,
+    )
+    print_evaluation(found)
     folder = runner.test_loop.folder
     is_same = result.resumed == result.num_listed and not arguments.retry_broken
     if folder.state == 'finished' and is_same:
         say(f'nothing was left to do; the results are in {folder.path}')
         return
-    annotations = config.test_dataloader.dataset.get('ann_file')
-    facts = dict(annotations=annotations, fingerprint=fingerprint, command=command)
-    facts |= dict(config=arguments.config, checkpoint=arguments.checkpoint or '')
     if shard != WHOLE:  # tools/collect.py draws the plots of the whole
-        written = list(write_results(result, folder.path, **facts).values())
+        written = write_results(found, folder.path)
         say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
         return
-    written = write_evaluation(result, folder.path, **facts)
+    written = write_evaluation(found, folder.path)
     if arguments.examples != 0:
         model = getattr(runner.model, 'module', runner.model).eval()
-        add_examples(config, model, result, folder.path, asked=arguments.examples)
-    written.append(write_page(folder.path))
+        add_examples(
+            config,
+            model,
+            result,
+            folder.path,
+            names=found.class_names or (),
+            asked=arguments.examples,
+        )
+    written.append(write_page(found, folder.path))
     say(f'written to {folder.path}: {", ".join(path.name for path in written)}')
 
 

@@ -55,7 +55,7 @@ def standard_error(percent: np.ndarray | float, num_videos: int) -> np.ndarray:
     """Binomial standard error of one accuracy, all in per cent: the chance in drawing the videos.
 
     It is 0 where all or none are right, which few videos do not show, and means nothing of fewer
-    than FEWEST_VIDEOS: see :func:`sta.report.columns.unpaired`.
+    than FEWEST_VIDEOS: see :func:`sta.report.folder.unpaired`.
 
     Args:
         percent: accuracies.

@@ -3,16 +3,14 @@
 Start reading at :mod:`sta.paper.experiment`, then :mod:`sta.paper.tables`.
 """
 
-from .catalogue import TABLES, build_tables
-from .experiment import Cell, Column, Experiment, Row, Setting, Table
-from .published import read_published
+from .experiment import Experiment, Setting
+from .tables import TABLES, Column, Record, Table, build_tables, read_published
 
 __all__ = [
     'TABLES',
-    'Cell',
     'Column',
     'Experiment',
-    'Row',
+    'Record',
     'Setting',
     'Table',
     'build_tables',

@@ -1,17 +1,36 @@
-"""What a table of the paper is made of: settings, experiments, and cells that point to them."""
+"""What the paper evaluates: models on data under views, and variants of them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from sta.pruning import PruningStage, Variant, expand_variants
+from sta.pruning import PruningSchedule, PruningStage, Variant, expand_variants
 
-# What a cell can ask for; the rest of a table's numbers are only quoted.
+# What can be measured; the rest of the tables' numbers is only quoted.
 COSTS = ('gflops', 'tokens', 'parameters', 'stages')
 ACCURACIES = ('top1', 'top5')
 SPEED, TRAJECTORY, TRAINING = 'clips_per_s', 'trajectory_sum', 'training'
+# Part of the config's name and number of blocks.
+VITS = {
+    'ViT-S': ('vit_s', 12),
+    'ViT-B': ('vit', 12),
+    'ViT-L': ('vit_l', 24),
+    'ViT-H': ('vit_h', 32),
+}
+SWINS = {'VideoSwin-T': 'swin_t', 'VideoSwin-S': 'swin_s', 'VideoSwin-B': 'swin'}
+# Temporal clips x spatial crops of each family on each data set (Tables 2 and 3).
+VIEWS = {
+    ('ViT', 'k400'): (5, 3),
+    ('ViT', 'ssv2'): (2, 3),
+    ('VideoSwin', 'k400'): (4, 3),
+    ('VideoSwin', 'ssv2'): (1, 3),
+}
+DATASETS = {'k400': 'K400', 'ssv2': 'SSV2'}
+VIT_FRAMES_TOKENS = 8  # 16 frames, tubelets of 2
+VIT_TOKENS_PER_FRAME = 196
 
 
 @dataclass(frozen=True)
@@ -55,74 +74,117 @@ class Experiment:
     pruner: tuple[tuple[str, Any], ...] = (('type', 'STAPruner'),)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A published number and what to measure beside it.
+class Named(NamedTuple):
+    """A model as the paper's comparisons name it.
 
     Attributes:
-        published: as printed in the paper; None where it says nothing.
-        quantity: one of COSTS, ACCURACIES, 'clips_per_s', 'trajectory_sum' or 'training'; '' for a
-            number of others, or no number.
-        experiment: what to measure it on.
+        model: 'ViT-L'.
+        drop: r or r1; 0 for no pruning.
     """
 
-    published: float | None = None
-    quantity: str = ''
-    experiment: Experiment | None = None
+    model: str
+    drop: int
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of cells.
+def setting_of(model: str, dataset: str, views: tuple[int, int] | None = None) -> Setting:
+    """The setting of a model, under the paper's usual views unless others are named.
 
-    Attributes:
-        heading: with the unit.
-        decimals: shown of our numbers.
-        comparable: whether the difference from the published number means anything; speeds of
-            different machines differ by the machine.
+    Raises:
+        KeyError: the paper has no such model.
     """
+    infix = VITS[model][0] if model in VITS else SWINS[model]
+    family, size = model.split('-')
+    clips, crops = views or VIEWS[family, dataset]
+    checkpoint = f'{"swin" if family == "VideoSwin" else "vit"}_{size.lower()}_{dataset}'
+    name, config = f'{checkpoint}_{clips}x{crops}', f'sta_{infix}_{dataset}'
+    return Setting(name, model, dataset, config, checkpoint, clips, crops)
 
-    heading: str
-    decimals: int = 2
-    comparable: bool = True
+
+def parse_name(name: str) -> Named | None:
+    """Read 'STA64-ViT-L' or 'ViT-H'; None for a model of others."""
+    found = re.fullmatch(r'(?:STA(\d+)-)?((?:ViT|VideoSwin)-\w)', name)
+    if found is None or found[2] not in {*VITS, *SWINS}:
+        return None
+    return Named(found[2], int(found[1] or 0))
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a table.
+def sta(setting: Setting, drop: int) -> Experiment:
+    """STA at the paper's r or r1; 0 is no pruning."""
+    return Experiment(setting, drop)
 
-    Attributes:
-        label: its name.
-        cells: one per column.
+
+def random(setting: Setting, drop: int) -> Experiment:
+    """As many tokens dropped at random."""
+    return Experiment(setting, drop, pruner=(('type', 'RandomPruner'),))
+
+
+def ablated(setting: Setting, drop: int, part: str, value: str) -> Experiment:
+    """STA with one of its parts changed, such as score='temporal'; the default stays plain STA."""
+    defaults = {'first_frame': 'tome', 'similarity': 'key', 'score': 'product'}
+    if defaults[part] == value:
+        return sta(setting, drop)
+    return Experiment(setting, drop, pruner=((part, value), ('type', 'STAPruner')))
+
+
+def per_frame(setting: Setting, drops: Sequence[int], label: str) -> Experiment:
+    """Drops per frame at each stage, as Table 6 words them, e.g. {64, 32, 16}.
+
+    Stage i works on chunks of 2^i frames, which lose 2^i times as much: 64 of each chunk in all
+    three stages, the schedule that the paper calls STA64.
     """
+    per_chunk = [drop * 2**i for i, drop in enumerate(drops)]
+    return _experiment(setting, PruningSchedule.from_drops(per_chunk, **_size(setting)), label)
 
-    label: str
-    cells: tuple[Cell, ...]
+
+def in_order(setting: Setting, drop: int, directions: str, label: str) -> Experiment:
+    """STA{drop} that accumulates forward ('F') or backward ('B') at each stage."""
+    schedule = PruningSchedule.from_drop(drop, directions=directions, **_size(setting))
+    return _experiment(setting, schedule, label)
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table or figure of the paper.
+def with_stages(setting: Setting, drop: int, num_stages: int, label: str) -> Experiment:
+    """``drop`` tokens per chunk at each of so many stages, evenly spaced over the blocks.
 
-    Attributes:
-        name: as typed on the command line, 'table2'.
-        title: what it shows.
-        first: heading of the rows.
-        columns: headings.
-        rows: lines.
-        notes: what a reader must know, a sentence or two each.
+    Directions alternate, as those of three stages do.
     """
+    schedule = PruningSchedule.from_drop(
+        drop, num_stages=num_stages, directions='FB', **_size(setting)
+    )
+    return _experiment(setting, schedule, label)
 
-    name: str
-    title: str
-    first: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
 
-    def cells(self) -> list[Cell]:
-        """All of them, row by row."""
-        return [cell for row in self.rows for cell in row.cells]
+def after_blocks(setting: Setting, drop: int, blocks: Sequence[int], label: str) -> Experiment:
+    """STA{drop} behind other blocks, counted from 1 as in the supplementary material."""
+    schedule = PruningSchedule.from_drop(drop, num_stages=len(blocks), **_size(setting))
+    stages = [replace(s, after_block=b - 1) for s, b in zip(schedule.stages, blocks, strict=True)]
+    return _experiment(setting, PruningSchedule(tuple(stages)), label)
+
+
+def stages_of(experiment: Experiment) -> PruningSchedule:
+    """The stages of a ViT's experiment; none where nothing is dropped."""
+    if not isinstance(experiment.schedule, int):
+        return PruningSchedule(experiment.schedule)
+    if experiment.schedule == 0:
+        return PruningSchedule()
+    return PruningSchedule.from_drop(experiment.schedule, **_size(experiment.setting))
+
+
+def _experiment(setting: Setting, schedule: PruningSchedule, label: str) -> Experiment:
+    """Stages that are those of a plain r become that r, so that tables share the run."""
+    size = _size(setting)
+    schedule.validate(**size)
+    drop = schedule.stages[0].num_drop
+    if schedule == PruningSchedule.from_drop(drop, **size):
+        return Experiment(setting, drop)
+    return Experiment(setting, schedule.stages, label)
+
+
+def _size(setting: Setting) -> dict[str, int]:
+    return dict(
+        depth=VITS[setting.model][1],
+        num_frames_tokens=VIT_FRAMES_TOKENS,
+        tokens_per_frame=VIT_TOKENS_PER_FRAME,
+    )
 
 
 def config_schedule(experiment: Experiment) -> Any:
@@ -145,7 +207,7 @@ def config_schedule(experiment: Experiment) -> Any:
 
 def config_pruners(experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
     """The pruners of a test_cfg that evaluates these experiments, each with its schedules."""
-    grouped: dict[tuple, list[Any]] = {}
+    grouped: dict[tuple[tuple[str, Any], ...], list[Any]] = {}
     for experiment in experiments:
         grouped.setdefault(experiment.pruner, []).append(config_schedule(experiment))
     return [{**dict(pruner), 'schedules': schedules} for pruner, schedules in grouped.items()]

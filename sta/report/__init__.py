@@ -4,29 +4,44 @@ from .benchmark import (
     benchmark_rows,
     benchmark_table,
     breakdown_table,
+    cost_table,
     end_to_end_table,
     json_beside,
     write_benchmark,
 )
-from .console import accuracy_table, cost_table, print_accuracy_table, print_table
-from .plot import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput, save_figure
-from .writers import Scores, read_scores, write_results
+from .folder import (
+    Evaluation,
+    Scores,
+    evaluation_of,
+    load,
+    print_evaluation,
+    read_scores,
+    write_evaluation,
+    write_results,
+)
+from .plots import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput, save_figure
+from .table import Column, Table, print_table
 
 __all__ = [
+    'Column',
+    'Evaluation',
     'Scores',
-    'accuracy_table',
+    'Table',
     'benchmark_rows',
     'benchmark_table',
     'breakdown_table',
     'cost_table',
     'end_to_end_table',
+    'evaluation_of',
     'json_beside',
+    'load',
     'plot_accuracy_vs_gflops',
     'plot_accuracy_vs_throughput',
-    'print_accuracy_table',
+    'print_evaluation',
     'print_table',
     'read_scores',
     'save_figure',
     'write_benchmark',
+    'write_evaluation',
     'write_results',
 ]

@@ -1,20 +1,59 @@
-"""Speeds side by side as a table."""
+"""What variants cost and how fast they are, side by side."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from sta.analysis.speed import Timing
 from sta.atomic import write_text
+from sta.evaluation import Cost
 
-from .console import table_of_texts
+from .table import GFLOP_NOTE, Column, Table, columns_of, counted, decimals, scaled
+
+Timed = Mapping[str, Any]  # a row of benchmark_rows
+
+
+def _or_dash(number: int, factor: float = 1.0) -> Callable[[Sequence[float | None]], list[str]]:
+    """So many decimals; a dash where nothing was measured."""
+    return lambda values: [
+        '-' if value is None else f'{value * factor:.{number}f}' for value in values
+    ]
+
+
+def _quartiles(row: Timed, parts: int = 1) -> str:
+    ends = (row['ms_quartile1'], row['ms_quartile3'])
+    return '-'.join(f'{end / parts:.1f}' for end in ends)
+
+
+SPEED_UPS: tuple[Column[Timed], ...] = (
+    Column('speedup_vs_unpruned', 'x\nunpruned', _or_dash(2)),
+    Column('speedup_bound', 'x by\nGFLOPs', _or_dash(2)),
+    Column('share_of_bound', '% of\nthat', _or_dash(0, 100.0)),
+)
+COLUMNS: tuple[Column[Timed], ...] = (
+    Column('name', 'variant'),
+    Column('batch_size'),
+    Column('ms_median', 'ms\nmedian', _or_dash(1)),
+    Column('', 'ms\nquartiles', value=_quartiles),
+    *columns_of(['ms_quartile1', 'ms_quartile3']),
+    Column('clips_per_s', 'clips\n/s', _or_dash(2)),
+    Column('gflops_per_view'),
+    *SPEED_UPS,
+    Column('speedup_vs_mmaction2', 'x\nmmaction2', _or_dash(2)),
+    Column('pruning_share', 'pruning\n%', _or_dash(2, 100.0)),
+    Column('peak_mb', 'peak\nMB', _or_dash(0)),
+)
+END_TO_END: tuple[Column[Timed], ...] = (
+    Column('name', 'variant'),
+    Column('', 'ms/video\nmedian', _or_dash(1), lambda row: row['ms_median'] / row['batch_size']),
+    Column('', 'ms/video\nquartiles', value=lambda row: _quartiles(row, row['batch_size'])),
+    Column('clips_per_s', 'videos\n/s', _or_dash(2)),
+    *SPEED_UPS,
+)
 
 
 def benchmark_rows(
@@ -71,7 +110,7 @@ def write_benchmark(
     """Write the figures as CSV under a comment line with the conditions, and as JSON beside it.
 
     Args:
-        rows: from :func:`benchmark_rows`; lists among the values go into the JSON alone.
+        rows: from :func:`benchmark_rows`; what else they hold goes into the JSON alone.
         path: of the CSV; the JSON has .json in place of its ending.
         title: the conditions in a line.
         facts: of the JSON: machine, versions, every round, ...
@@ -82,14 +121,8 @@ def write_benchmark(
     Raises:
         OSError: a file cannot be written.
     """
-    file = io.StringIO()
-    file.write(f'# {title}\n')
-    plain = [key for key, value in rows[0].items() if not isinstance(value, list)]
-    writer = csv.DictWriter(file, plain, extrasaction='ignore', lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
     paths = [path, json_beside(path)]
-    write_text(paths[0], file.getvalue())
+    write_text(paths[0], f'# {title}\n{Table(COLUMNS, rows).csv()}')
     write_text(
         paths[1], json.dumps({'title': title, **(facts or {}), 'rows': list(rows)}, indent=2)
     )
@@ -101,77 +134,84 @@ def json_beside(path: Path) -> Path:
     return path.with_suffix('.json')
 
 
-def benchmark_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+def benchmark_table(rows: Sequence[Timed], *, title: str) -> Table[Timed]:
     """Median and quartiles of a forward, clips/s, and speed-ups.
 
     Args:
         rows: from :func:`benchmark_rows`.
         title: above the table.
     """
-    columns = {
-        'ms\nmedian': [_number(row['ms_median'], 1) for row in rows],
-        'ms\nquartiles': [f'{row["ms_quartile1"]:.1f}-{row["ms_quartile3"]:.1f}' for row in rows],
-        'clips\n/s': [_number(row['clips_per_s'], 2) for row in rows],
-        'x\nunpruned': [_number(row['speedup_vs_unpruned'], 2) for row in rows],
-        'x by\nGFLOPs': [_number(row['speedup_bound'], 2) for row in rows],
-        '% of\nthat': [_number(row['share_of_bound'], 0, 100.0) for row in rows],
-        'x\nmmaction2': [_number(row['speedup_vs_mmaction2'], 2) for row in rows],
-        'pruning\n%': [_number(row['pruning_share'], 2, 100.0) for row in rows],
-        'peak\nMB': [_number(row['peak_mb'], 0) for row in rows],
-    }
     note = (
         'x: times as fast as the one named. x by GFLOPs: what the cost promises. pruning: share of '
         'the forward spent in pruning stages. peak: memory beyond weights and clips.'
     )
-    return table_of_texts(
-        'variant', [row['name'] for row in rows], list(columns), list(columns.values()), title, note
-    )
+    return Table(COLUMNS, rows, title, note)
 
 
-def end_to_end_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> Table:
+def end_to_end_table(rows: Sequence[Timed], *, title: str) -> Table[Timed]:
     """Videos per second from the file to the scores.
 
     Args:
         rows: from :func:`benchmark_rows`, of passes over videos.
         title: above the table.
     """
-    columns = {
-        'ms/video\nmedian': [_number(row['ms_median'] / row['batch_size'], 1) for row in rows],
-        'ms/video\nquartiles': [
-            '-'.join(
-                f'{row[key] / row["batch_size"]:.1f}' for key in ('ms_quartile1', 'ms_quartile3')
-            )
-            for row in rows
-        ],
-        'videos\n/s': [_number(row['clips_per_s'], 2) for row in rows],
-        'x\nunpruned': [_number(row['speedup_vs_unpruned'], 2) for row in rows],
-        'x by\nGFLOPs': [_number(row['speedup_bound'], 2) for row in rows],
-        '% of\nthat': [_number(row['share_of_bound'], 0, 100.0) for row in rows],
-    }
     note = 'From the file to the scores of all views of a video; decoding runs beside the model.'
-    return table_of_texts(
-        'variant', [row['name'] for row in rows], list(columns), list(columns.values()), title, note
-    )
+    return Table(END_TO_END, rows, title, note)
 
 
-def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> Table:
+def breakdown_table(parts: Mapping[str, Mapping[str, float]]) -> Table[Any]:
     """Milliseconds of a forward by what they were spent on.
 
     Args:
         parts: of each contestant, see :func:`sta.analysis.speed.time_by_part`.
     """
-    kinds = list(next(iter(parts.values())))
-    columns = [[_number(spent[kind], 1) for spent in parts.values()] for kind in kinds]
-    columns.append([_number(sum(spent.values()), 1) for spent in parts.values()])
-    return table_of_texts(
-        'variant',
-        list(parts),
-        [kind.replace(' ', '\n', 1) for kind in [*kinds, 'sum']],
-        columns,
-        'Where the time goes, ms',
-        'attention: without its linear layers. Profiled: the sum is a little above the time.',
+    rows = [{'': name, **spent, 'sum': sum(spent.values())} for name, spent in parts.items()]
+    return Table(
+        [
+            Column('', 'variant', value=itemgetter('')),
+            *(Column(kind, kind.replace(' ', '\n', 1), decimals(1)) for kind in list(rows[0])[1:]),
+        ],
+        rows,
+        title='Where the time goes, ms',
+        note='attention: without its linear layers. Profiled: the sum is a little above the time.',
     )
 
 
-def _number(value: float | None, digits: int, factor: float = 1.0) -> str:
-    return '-' if value is None else f'{value * factor:.{digits}f}'
+def cost_table(
+    costs: Sequence[tuple[str, Cost]],
+    *,
+    views: int,
+    title: str = '',
+    unpruned_gflops: float | None = None,
+) -> Table[tuple[str, Cost]]:
+    """What variants cost, before any data is read.
+
+    Args:
+        costs: name and cost of each variant.
+        views: views per video.
+        title: above the table.
+        unpruned_gflops: of a view without pruning, which savings are against; default that of the
+            variant which drops nothing.
+    """
+    unpruned = unpruned_gflops
+    if unpruned is None:
+        unpruned = next((cost.gflops_per_view for _, cost in costs if cost.drops_nothing), None)
+
+    def saved(cost: Cost) -> float | None:
+        return None if unpruned is None else 100.0 * (1.0 - cost.gflops_per_view / unpruned)
+
+    columns: list[Column[Cost]] = [
+        Column('num_tokens', 'tokens\nunpruned'),
+        Column('', 'tokens after\neach stage', value=_stages),
+        Column('gflops_per_view', 'GFLOPs\n/view', scaled),
+        Column('', 'GFLOPs\n/video', scaled, lambda cost: views * cost.gflops_per_view),
+        Column('', 'saved\n%', decimals(1), saved),
+        Column('', 'params\nM', decimals(2), lambda cost: cost.num_parameters / 1e6),
+    ]
+    note = f'{counted(views, "view")} per video. {GFLOP_NOTE} saved: against no pruning.'
+    name: Column[tuple[str, Cost]] = Column('name', 'variant', value=itemgetter(0))
+    return Table([name, *(column.of(itemgetter(1)) for column in columns)], costs, title, note)
+
+
+def _stages(cost: Cost) -> str:
+    return ' '.join(map(str, cost.tokens_after_stages)) or '-'

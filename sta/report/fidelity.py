@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
-import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from rich.table import Table
 
 from sta.atomic import write_text
 from sta.evaluation import FEWEST_VIDEOS, Fidelity
 
-from .columns import TOO_FEW, counted, fixed, scaled
-from .console import table_of_texts
+from .table import (
+    TOO_FEW,
+    Column,
+    Table,
+    columns_of,
+    counted,
+    decimals,
+    intervals,
+    json_text,
+    scaled,
+)
 
 NOTE = (
     'cosine: of the pooled features with and without pruning, centred by the mean over all videos, '
@@ -49,29 +52,43 @@ class FidelityRow(NamedTuple):
     num_videos: int = 0
 
 
-def fidelity_table(rows: Sequence[FidelityRow], *, title: str, still: float) -> Table:
+def _interval(row: FidelityRow) -> Any:
+    found = row.fidelity
+    return TOO_FEW if row.num_videos < FEWEST_VIDEOS else (found.cosine_low, found.cosine_high)
+
+
+COLUMNS: tuple[Column[FidelityRow], ...] = (
+    Column('name', 'variant'),
+    Column('gflops_per_view', 'GFLOPs\n/view', scaled),
+    Column('top1_percent', 'top-1\n%', decimals(2)),
+    *columns_of(['class_name', 'num_videos']),
+    Column('cosine', '\ncosine', decimals(3), attrgetter('fidelity.cosine')),
+    Column('', '95 %\ninterval', lambda pairs: intervals(pairs, 3, sign=''), _interval),
+    *(
+        column.of(attrgetter('fidelity'))
+        for column in (
+            *columns_of(['cosine_low', 'cosine_high']),
+            Column('cosine_unshifted', 'un-\nshifted', decimals(3)),
+            Column('agreement_percent', 'agrees\n%', decimals(2)),
+            Column('divergence_nats', 'KL\nnats', decimals(3)),
+            Column('moving_kept_percent', 'moving\nkept %', decimals(1)),
+            Column('still_kept_percent', 'still\nkept %', decimals(1)),
+        )
+    ),
+)
+
+
+def fidelity_table(rows: Sequence[FidelityRow], *, title: str, still: float) -> Table[FidelityRow]:
     """Fidelity of every variant over all videos."""
-    found = [row.fidelity for row in rows]
-    columns = {
-        'GFLOPs\n/view': scaled([row.gflops_per_view for row in rows]),
-        'top-1\n%': fixed([row.top1_percent for row in rows], 2),
-        '\ncosine': fixed([f.cosine for f in found], 3),
-        '95 %\ninterval': [TOO_FEW] * len(rows)
-        if rows[0].num_videos < FEWEST_VIDEOS
-        else _spans([(f.cosine_low, f.cosine_high) for f in found]),
-        'un-\nshifted': fixed([f.cosine_unshifted for f in found], 3),
-        'agrees\n%': fixed([f.agreement_percent for f in found], 2),
-        'KL\nnats': fixed([f.divergence_nats for f in found], 3),
-        'moving\nkept %': fixed([f.moving_kept_percent for f in found], 1),
-        'still\nkept %': fixed([f.still_kept_percent for f in found], 1),
-    }
     note = f'{counted(rows[0].num_videos, "video")}. {NOTE} Still: below {still:g}.'
-    names = [row.name for row in rows]
-    return table_of_texts('variant', names, list(columns), list(columns.values()), title, note)
+    return Table(COLUMNS, rows, title, note)
 
 
 def write_fidelity(
-    rows: Sequence[FidelityRow], by_class: Sequence[FidelityRow], folder: Path, facts: Mapping
+    rows: Sequence[FidelityRow],
+    by_class: Sequence[FidelityRow],
+    folder: Path,
+    facts: Mapping[str, Any],
 ) -> list[Path]:
     """Write fidelity.csv, fidelity_classes.csv and fidelity.json, each whole or not at all.
 
@@ -84,39 +101,12 @@ def write_fidelity(
     Raises:
         OSError: the folder cannot be written.
     """
+    table = Table(COLUMNS, rows)
     texts = {
-        'fidelity.csv': _csv(rows),
-        'fidelity_classes.csv': _csv(by_class),
-        'fidelity.json': json.dumps(
-            {**facts, 'rows': [_flat(row) for row in rows]}, indent=2, allow_nan=False
-        )
-        + '\n',
+        'fidelity.csv': table.csv(),
+        'fidelity_classes.csv': Table(COLUMNS, by_class).csv(),
+        'fidelity.json': json_text({**facts, 'rows': table.records()}),
     }
     for name, text in texts.items():
         write_text(Path(folder) / name, text)
     return [Path(folder) / name for name in texts]
-
-
-def _spans(pairs: Sequence[tuple[float, float]]) -> list[str]:
-    """Intervals of a number without a sign of its own, three decimals."""
-    lows, highs = (fixed([pair[end] for pair in pairs], 3) for end in (0, 1))
-    return [f'{low}..{high}' for low, high in zip(lows, highs, strict=True)]
-
-
-def _csv(rows: Sequence[FidelityRow]) -> str:
-    buffer = io.StringIO()
-    flat = [_flat(row) for row in rows]
-    table = csv.DictWriter(buffer, list(flat[0]), lineterminator='\n')
-    table.writeheader()
-    table.writerows(flat)
-    return buffer.getvalue()
-
-
-def _flat(row: FidelityRow) -> dict[str, Any]:
-    """One level of names; None for what is undefined."""
-    values = {**row._asdict(), **dataclasses.asdict(row.fidelity)}
-    del values['fidelity']
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

@@ -27,7 +27,7 @@ from sta.engine.run_folder import choose_folder
 from sta.engine.session import build_test_runner, explained
 from sta.errors import ConfigError, DataError
 from sta.evaluation import EvaluationResult, paired_change, top_k_correct
-from sta.report.columns import counted
+from sta.report.table import counted
 
 from .space import Stages
 from .study import Found

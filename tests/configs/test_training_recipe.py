@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
-from sta.paper.published import read_published
+from sta.paper import read_published
 from tests.configs.shipped import config_of, model_of
 from tests.configs.test_config_parts import flat
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sta.paper import build_tables
-from sta.paper.costs import add_costs
-from sta.paper.findings import Findings
+from sta.paper import Table, build_tables
 from sta.paper.inputs import Inputs
-from sta.paper.results import FilledTable, fill_table
+from sta.paper.measure import RunOptions, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,8 +19,7 @@ def nothing() -> Inputs:
 
 
 @pytest.fixture(scope='session')
-def filled(nothing: Inputs) -> dict[str, FilledTable]:
+def filled(nothing: Inputs) -> dict[str, Table]:
     """All tables with neither weights nor data."""
-    findings, tables = Findings(trajectory_needs='trajectories'), build_tables(['all'])
-    add_costs(findings, [c.experiment for t in tables for c in t.cells() if c.experiment], nothing)
-    return {t.name: fill_table(t, findings, nothing, is_smoke=False) for t in tables}
+    options = RunOptions(Path('nowhere'), command='')
+    return {table.name: table for table in measure(build_tables(['all']), nothing, options)}

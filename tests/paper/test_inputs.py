@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,23 @@ import pytest
 from sta.engine.session import views_per_video
 from sta.errors import CheckpointError, DataError
 from sta.paper import build_tables
-from sta.paper.inputs import Inputs, find_checkpoints, find_inputs, legend
-from sta.paper.runs import plan_runs
-from sta.paper.settings import parse_name, setting_of
+from sta.paper.experiment import ablated, per_frame, setting_of, sta
+from sta.paper.inputs import (
+    Inputs,
+    find_checkpoints,
+    find_inputs,
+    legend,
+    scaled,
+    small,
+    smoke_inputs,
+)
+from sta.paper.measure import plan_runs
+
+from .conftest import ROOT
 
 NAMES = ('vit_b_k400', 'swin_t_k400')
-VIT_B = setting_of('ViT-B', 'k400')
+VIT_B, VIT_S = setting_of('ViT-B', 'k400'), setting_of('ViT-S', 'k400')
+VIT_L, SWIN_B = setting_of('ViT-L', 'k400'), setting_of('VideoSwin-B', 'ssv2')
 
 
 @pytest.mark.parametrize(
@@ -102,18 +114,40 @@ def test_the_legend_names_every_file(nothing: Inputs) -> None:
     assert 'K400: kinetics400/kinetics400_val_list_videos.txt and kinetics400/videos_val/' in lines
 
 
-@pytest.mark.parametrize(
-    ('name', 'expected'),
-    [
-        ('STA320-VideoSwin-B', ('VideoSwin-B', 320)),
-        ('STA64-ViT-H', ('ViT-H', 64)),
-        ('ViT-B', ('ViT-B', 0)),
-        ('ToMe-ViT-L', None),
-        ('STTS-VideoSwin-B', None),
-        ('Swin-L', None),
-        ('ViViT', None),
-        ('MViTv2-L', None),
-    ],
-)
-def test_names_of_the_comparisons(name: str, expected: tuple | None) -> None:
-    assert parse_name(name) == expected
+def test_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    listed = tmp_path / 'kinetics400/kinetics400_val_list_videos.txt'
+    inputs = Inputs(tmp_path, {'vit_s_ssv2': tmp_path}, tmp_path)
+    assert inputs.missing(VIT_S) == 'K400 + vit_s_k400.pth'
+    assert inputs.missing(setting_of('ViT-S', 'ssv2')) == 'SSV2'
+    listed.parent.mkdir()
+    listed.touch()
+    assert inputs.missing(VIT_S) == 'vit_s_k400.pth'
+    assert replace(inputs, checkpoints={'vit_s_k400': tmp_path}).missing(VIT_S) == ''
+
+
+def test_drops_are_scaled_to_the_small_grids() -> None:
+    assert scaled(64, 196, 36) == 12  # 11.76
+    assert scaled(320, 784, 36) == 15  # 14.69
+    assert scaled(1, 196, 36) == 1
+    assert small(sta(VIT_L, 64)).schedule == 12
+    assert small(sta(setting_of('ViT-H', 'k400'), 64)).schedule == 12
+    assert small(ablated(VIT_L, 64, 'first_frame', 'grid')).schedule == 9
+    assert small(sta(SWIN_B, 192)).schedule == (9, 3)  # 8.82 of 36, 72 * 9 / 196 = 3.31 of 9
+    assert small(sta(SWIN_B, 0)).schedule == 0
+
+
+def test_places_and_chunks_are_kept_in_proportion() -> None:
+    stages = small(per_frame(VIT_L, [27, 54, 108], 'increasing')).schedule
+    assert [(s.after_block, s.num_chunks, s.num_drop, s.backward) for s in stages] == [
+        (0, 8, 5, False),
+        (2, 4, 20, True),
+        (4, 2, 79, False),
+    ]
+
+
+@pytest.mark.parametrize('views', [(2, 3), (16, 3)])
+def test_views_are_those_of_the_experiment(views: tuple[int, int]) -> None:
+    setting = small(sta(setting_of('ViT-L', 'k400', views), 0)).setting
+    config = smoke_inputs(ROOT).config(setting)
+    assert views_per_video(config) == views[0] * views[1]
+    assert config.test_dataloader.dataset.max_videos == {(2, 3): 24, (16, 3): 3}[views]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.sweeps.status import count_stored
+from sta.sweeps.job import count_stored
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,12 @@ class Cluster:
     Attributes:
         root: of the repository, in which commands run.
         environment: that leads to it.
+        log: of slurmctld.
     """
 
     root: Path
     environment: Mapping[str, str]
+    log: Path
 
     def run(self, *words: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """A command, to its end."""
@@ -58,8 +60,18 @@ class Cluster:
         return dict(line.split() for line in done.stdout.splitlines())
 
     def start_now(self, job: str) -> None:
-        """SLURM lets a requeued job wait for two minutes; tests do not."""
+        """SLURM lets a requeued job wait for two minutes; tests, until a second has passed.
+
+        What slurmd gets of a job that was ended in the same second it takes for revoked, and
+        slurmctld kills the job: 'non-startable batch job: Job credential revoked'.
+        """
+        self.wait(lambda: self.queue().get(job) == 'PENDING', f'{job} is not requeued')
+        time.sleep(2)
         self.run('scontrol', 'update', f'JobId={job}', 'StartTime=now')
+
+    def log_end(self, lines: int = 60) -> str:
+        """What slurmctld said last."""
+        return '\n'.join(self.log.read_text(errors='replace').splitlines()[-lines:])
 
     def wait(self, until: Callable[[], object], what: str, timeout: float = 180) -> None:
         """Until something holds."""

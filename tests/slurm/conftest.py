@@ -25,6 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slurm)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what slurmctld said where a test fails."""
+    report = yield
+    cluster = getattr(item, 'funcargs', {}).get('cluster')
+    if report.failed and cluster is not None:
+        report.sections.append(('end of slurmctld.log', cluster.log_end()))
+    return report
+
+
 @pytest.fixture(scope='session')
 def cluster() -> Iterator[Cluster]:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
@@ -47,7 +57,7 @@ def cluster() -> Iterator[Cluster]:
         'OMP_NUM_THREADS': '1',
         'MKL_NUM_THREADS': '1',
     }
-    yield Cluster(ROOT, environment)
+    yield Cluster(ROOT, environment, folder / 'slurmctld.log')
     subprocess.run(['scancel', '-u', 'root'], env=environment, timeout=60)
     subprocess.run([SCRIPT, '--stop', folder], timeout=60)
     shutil.rmtree(folder, ignore_errors=True)

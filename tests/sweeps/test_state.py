@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -11,11 +13,19 @@ from pathlib import Path
 import pytest
 
 from sta.engine.loop import WHOLE
+from sta.errors import ConfigError
 from sta.evaluation import ScoreStore, StoredVideo
+from sta.sweeps.job import STATUS, Status, count_stored, log_end, process_start
 from sta.sweeps.plan import Element, Evaluation
-from sta.sweeps.state import ElementState, state_of
-from sta.sweeps.status import STATUS, Status, process_start
-from sta.sweeps.submissions import Submitted
+from sta.sweeps.state import (
+    ElementState,
+    Manifest,
+    Planned,
+    Submitted,
+    read_manifest,
+    state_of,
+)
+from tests.evaluation.test_snapshots import SCORES, add, store_in
 
 HERE = socket.gethostname()
 JOB = Submitted('slurm', '7_0', 'login')
@@ -23,7 +33,7 @@ JOB = Submitted('slurm', '7_0', 'login')
 
 @pytest.fixture
 def element(tmp_path: Path) -> Element:
-    return Element(Evaluation('vit', 'a.py', 'a.pth'), WHOLE, tmp_path / 'vit')
+    return Element(Evaluation('vit', 'a.py', 'a.pth'), WHOLE, tmp_path / 'vit', videos=4)
 
 
 def store(element: Element, number: int) -> None:
@@ -49,7 +59,7 @@ def leave(element: Element, event: str, **changed: object) -> None:
 
 
 def found(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> ElementState:
-    return state_of(element, 4, queue, submitted)
+    return state_of(element, queue, submitted)
 
 
 def seen(element: Element, queue: dict | None, submitted: Submitted | None = JOB) -> tuple:
@@ -128,8 +138,98 @@ def test_a_process_that_ended() -> None:
     assert process_start(done.pid) is None
 
 
+def planned(*options: str, **changed: object) -> Manifest:
+    values = dict(num_videos=7, annotations='a.txt', batch_size=2, config_digest='c')
+    values = {**values, 'checkpoint_digest': 'k', **changed}
+    return Manifest('s', (Planned(Evaluation('vit', 'a.py', 'a.pth', options), **values),), {})
+
+
+def test_one_sweep_however_its_options_are_written(tmp_path: Path) -> None:
+    planned('--budget', '.8', '1').write(tmp_path)
+    planned('--budget', '0.80', '1.0').check_same(tmp_path)
+    [element] = read_manifest(tmp_path).elements(tmp_path)
+    assert element.typed().split()[4:7] == ['--budget', '.8', '1']
+    assert (element.videos, element.folder) == (7, tmp_path / 'elements/vit/1of1')
+
+
+@pytest.mark.parametrize(
+    ('options', 'changed', 'said'),
+    [
+        (('--budget', '0.8'), {}, 'options of vit'),
+        ((), {'num_videos': 8, 'batch_size': 1}, 'num videos of vit, batch size of vit'),
+        ((), {'annotations': None}, 'annotations of vit'),
+        ((), {'config_digest': 'd'}, r'config \(its content\) of vit'),
+    ],
+)
+def test_another_sweep(tmp_path: Path, options: tuple, changed: dict, said: str) -> None:
+    planned().write(tmp_path)
+    with pytest.raises(ConfigError, match=f'holds another sweep, with other {said}: choose'):
+        planned(*options, **changed).check_same(tmp_path)
+
+
 def test_the_last_lines_of_the_last_attempt(element: Element) -> None:
     element.folder.mkdir()
     text = '--- one\n$ command\nold\n--- two\n$ command\nfirst\n\nlast \n'
     (element.folder / 'log.txt').write_text(text)
-    assert found(element, {}).log_end() == ['first', 'last']
+    assert log_end(element.folder) == ['first', 'last']
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """Folder of an element with two stored videos."""
+    store = store_in(tmp_path / 'scores')
+    add(store, 0)
+    add(store, 1)
+    store.close()
+    return tmp_path
+
+
+def store_of(stored: Path) -> Path:
+    [path] = (stored / 'scores').glob('*.sqlite')
+    return path
+
+
+def begin_batch(path: Path) -> sqlite3.Connection:
+    """Write half of a batch, so that a journal lies beside the file."""
+    writer = sqlite3.connect(path)
+    writer.execute('PRAGMA cache_size = 1')
+    writer.execute('BEGIN EXCLUSIVE')
+    for place in range(2, 40):
+        row = (place, 'x' * 900, 1, SCORES.tobytes() * 40, '', '', None)
+        writer.execute('INSERT INTO videos VALUES (?,?,?,?,?,?,?)', row)
+    assert path.with_name(f'{path.name}-journal').exists()
+    return writer
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    assert count_stored(tmp_path) == 0
+
+
+def test_finished_batches(stored: Path) -> None:
+    assert count_stored(stored) == 2
+
+
+def test_in_the_middle_of_a_batch(stored: Path) -> None:
+    writer = begin_batch(store_of(stored))
+    assert count_stored(stored) == 2
+    writer.commit()
+    assert count_stored(stored) == 40
+
+
+def test_a_job_that_was_killed_in_the_middle_of_a_batch(stored: Path, tmp_path: Path) -> None:
+    """What it left is not touched."""
+    path, left = store_of(stored), tmp_path / 'killed'
+    (left / 'scores').mkdir(parents=True)
+    writer = begin_batch(path)
+    files = (path, path.with_name(f'{path.name}-journal'))
+    for file in files:
+        shutil.copyfile(file, left / 'scores' / file.name)
+    writer.rollback()
+    before = {file.name: (left / 'scores' / file.name).read_bytes() for file in files}
+    assert count_stored(left) == 2
+    assert {file.name: file.read_bytes() for file in (left / 'scores').iterdir()} == before
+
+
+def test_what_is_no_store_counts_nothing(stored: Path) -> None:
+    (stored / 'scores/other.sqlite').write_bytes(b'no database' * 100)
+    assert count_stored(stored) == 2

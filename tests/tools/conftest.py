@@ -10,10 +10,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from sta.report import evaluation_folder
-from sta.report.page import write as page_writing
-from sta.sweeps import outputs as sweep_outputs
-from sta.sweeps import start as start_module
+from sta.report import folder as report_folder
+from sta.sweeps import collect as sweep_collection
+from sta.sweeps import run as sweep_run
 from sta.sweeps.job import ElementJob
 from tests.checkpoints.sources import WRAPPINGS, authors_names
 
@@ -40,7 +39,7 @@ def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """
     if request.node.get_closest_marker('pictures'):
         return
-    for module in (evaluation_folder, page_writing, sweep_outputs):
+    for module in (report_folder, sweep_collection):
         for name in ('plot_accuracy_vs_gflops', 'plot_accuracy_vs_throughput'):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
@@ -116,5 +115,5 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             run_tool('test', *job.command[2:])
             ended(job)
 
-    monkeypatch.setattr(start_module, 'run_locally', run)
+    monkeypatch.setattr(sweep_run, 'run_locally', run)
     yield names

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sta.checkpoints import load_checkpoint, read_state_dict
 from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .conversions import SUFFIXES, assert_equal, half_weights
 from .tiny import Tiny, run_tool

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .tiny import Tiny, run_tool
 

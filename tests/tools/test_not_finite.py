@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from sta.engine import clips as prediction
 from sta.engine import loop as variant_loop
 from sta.engine.scoring import Scored, Scorer
-from sta.report.writers import read_scores
-from sta.sweeps.status import Status
+from sta.report import read_scores
+from sta.sweeps.job import Status
 
 from .test_validation import VALIDATION
 from .tiny import NUM_VIDEOS, Tiny, run_tool

@@ -15,7 +15,7 @@ from sta.datasets import decoding
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.pruning import expand_variants, parse_pruner_text
-from sta.report.writers import Scores, read_scores
+from sta.report import Scores, read_scores
 
 from .tiny import HEIGHT, NUM_CLASSES, PRUNERS, WIDTH, Tiny, run_tool
 

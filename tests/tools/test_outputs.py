@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .tiny import NUM_VIDEOS, Tiny, run_tool
 

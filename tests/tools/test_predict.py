@@ -14,7 +14,7 @@ import pytest
 
 from sta.checkpoints import load_checkpoint
 from sta.datasets.decoding import open_video
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .tiny import NUM_CLASSES, ROOT, Tiny, forget_loggers, run_tool
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .tiny import NUM_VIDEOS, ROOT, Tiny, run_tool
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sta.engine.scoring import Scorer
-from sta.report.writers import Scores, read_scores
+from sta.report import Scores, read_scores
 
 from .test_processes import free_port
 from .tiny import NUM_VIDEOS, Tiny, run_tool

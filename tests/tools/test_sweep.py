@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.report.writers import read_scores
-from sta.sweeps.status import count_stored
+from sta.report import read_scores
+from sta.sweeps.job import count_stored
 
 from .test_processes import assert_same_scores
 from .test_resume import same, table

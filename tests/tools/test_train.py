@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from sta.checkpoints import load_checkpoint
 from sta.engine.config import load_config
 from sta.engine.session import build_model
-from sta.report.writers import read_scores
+from sta.report import read_scores
 from tests.checkpoints.sources import authors_names
 from tests.models.small_vit import clips
 

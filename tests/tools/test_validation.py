@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sta.report.writers import read_scores
+from sta.report import read_scores
 
 from .tiny import Tiny, run_tool
 

@@ -23,7 +23,7 @@ from sta.engine import LAUNCHERS
 from sta.engine.benchmarking import MODES
 from sta.engine.scoring import PRECISIONS
 from sta.export import FORMATS, INPUTS
-from sta.report.writers import read_scores
+from sta.report import read_scores
 from sta.start import hosts_needed
 from sta.sweeps.plan import EXECUTORS
 from sta.visualization import SUFFIXES

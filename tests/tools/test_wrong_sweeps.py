@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sta.sweeps import slurm
+from sta.sweeps import run as sweep_run
+from sta.sweeps.plan import read_sweep
+from sta.sweeps.state import Manifest
 
 from .tiny import Tiny, run_tool
 
@@ -23,16 +25,14 @@ def given(tiny: Tiny) -> tuple:
 @pytest.fixture
 def planned(tiny: Tiny, given: tuple, monkeypatch: pytest.MonkeyPatch) -> tuple:
     """A sweep of which nothing ran yet."""
-    from sta.sweeps import start
-
-    monkeypatch.setattr(start, 'run_locally', lambda *_, **__: None)
+    monkeypatch.setattr(sweep_run, 'run_locally', lambda *_, **__: None)
     assert run_tool('sweep', *given, '--shards', 2) == 0
     return given
 
 
 def test_no_slurm_here(refused: Refused, given: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
     refused('sweep', *given, '--executor', 'slurm', said=('needs a partition', 'sinfo'))
-    monkeypatch.setattr(slurm.shutil, 'which', lambda _: None)
+    monkeypatch.setattr(sweep_run.shutil, 'which', lambda _: None)
     said = ('sbatch not found', '--executor local')
     refused('sweep', *given, '--executor', 'slurm', '--partition', 'p', said=said)
 
@@ -48,17 +48,10 @@ def test_files_that_are_not_there(refused: Refused, tiny: Tiny) -> None:
     assert not Path('work_dirs').exists()
 
 
-@pytest.mark.parametrize(
-    ('text', 'said'),
-    [
-        ('configs: [', 'is no YAML'),
-        ('scheduels: [0]', "unknown key 'scheduels'; did you mean 'schedules'?"),
-        ('evaluations: [{config: a.py}]', 'evaluation 1 has no checkpoint (a)'),
-    ],
-)
-def test_files_that_are_wrong(refused: Refused, text: str, said: str) -> None:
-    Path('wrong.yaml').write_text(text)
-    refused('sweep', 'wrong.yaml', said=('wrong.yaml', said))
+def test_files_that_are_wrong(refused: Refused) -> None:
+    """All mistakes: tests/sweeps/test_plan.py."""
+    Path('wrong.yaml').write_text('scheduels: [0]')
+    refused('sweep', 'wrong.yaml', said=("wrong.yaml: unknown key 'scheduels'", "'schedules'?"))
 
 
 def test_numbers_of_shards(refused: Refused, given: tuple, tiny: Tiny) -> None:
@@ -104,13 +97,9 @@ def test_a_checkpoint_that_changed(refused: Refused, tiny: Tiny, tmp_path: Path)
     weights.write_bytes(tiny.checkpoint.read_bytes())
     given = ('--configs', tiny.one_view, '--checkpoints', weights, '--sweep-dir', 'sweep')
     assert run_tool('sweep', *given, '--dry-run') == 0
-    from sta.sweeps.checks import plan
-    from sta.sweeps.manifest import Manifest, write_manifest
-    from sta.sweeps.reading import read_sweep
-
     typed = dict(configs=[str(tiny.one_view)], checkpoints=[str(weights)])
-    planned = tuple(plan(read_sweep(None, typed).evaluations))
-    write_manifest(Manifest('s', planned, {}), Path('sweep'))
+    planned = sweep_run.plan(read_sweep(None, typed).evaluations)
+    Manifest('s', planned, {}).write(Path('sweep'))
     weights.write_bytes(weights.read_bytes()[:-1] + b'?')
     refused('sweep', *given, said=('checkpoint (its content) of one_view',))
 
