@@ -382,7 +382,7 @@ _DATASET = 'test_dataloader.dataset'
 
 
 def evaluation_command(
-    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike]
+    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike[str]]
 ) -> str:
     """The command that evaluates a list, with options for what differs from the config.
 
@@ -531,7 +531,7 @@ def names_sides(class_names: Sequence[str]) -> bool:
     return not words.isdisjoint(('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise'))
 
 
-def _quoted(path: str | os.PathLike) -> str:
+def _quoted(path: str | os.PathLike[str]) -> str:
     """An absolute path as Python text."""
     return repr(os.path.abspath(path))
 
