@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -202,11 +202,22 @@ class Official:
         is_val = arguments.split == 'val'
         published = self.published.format(listed=len(prepared.listed)) if is_val else ''
         print('\n'.join(describe(prepared, official=published)))
-        defaults = {
-            'ann_file': REPOSITORY / self.folder / f'{self.prefix}_val_list_videos.txt',
-            'videos': REPOSITORY / self.videos,
+        print(f'next: {self.command(prepared)}')
+
+    def command(self, prepared: Prepared) -> str:
+        """The command that evaluates a list, with options for what differs from the config."""
+        there = REPOSITORY / self.folder / f'{self.prefix}_val_list_videos.txt'
+        places = {
+            'ann_file': (prepared.outputs.list_file, there),
+            'data_prefix.video': (prepared.folder, REPOSITORY / self.videos),
         }
-        print(f'next: {evaluation_command(self.config, prepared, defaults=defaults)}')
+        options = [
+            shlex.quote(f'test_dataloader.dataset.{key}={_as_text(str(ours))}')
+            for key, (ours, default) in places.items()
+            if os.path.abspath(ours) != os.path.abspath(default)
+        ]
+        more = f' --cfg-options {" ".join(options)}' if options else ''
+        return f'python tools/test.py {self.config} CHECKPOINT{more}'
 
 
 def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
@@ -376,33 +387,6 @@ def _written(prepared: Prepared) -> Iterator[str]:
         kept = ' (the broken are in the list, too: --keep-broken)'
         kept = kept if prepared.settings.keep_broken and prepared.scan.broken else ''
         yield f'wrote {outputs.manifest_file}: frames, size, codec and decoder of each video{kept}'
-
-
-_DATASET = 'test_dataloader.dataset'
-
-
-def evaluation_command(
-    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike[str]]
-) -> str:
-    """The command that evaluates a list, with options for what differs from the config.
-
-    Args:
-        config: a shipped one.
-        prepared: the list.
-        defaults: 'ann_file' and 'videos' of the config.
-    """
-    here = {
-        'ann_file': str(prepared.outputs.list_file),
-        'data_prefix.video': str(prepared.folder),
-    }
-    there = {'ann_file': defaults['ann_file'], 'data_prefix.video': defaults['videos']}
-    options = [
-        shlex.quote(f'{_DATASET}.{key}={_as_text(value)}')
-        for key, value in here.items()
-        if os.path.abspath(value) != os.path.abspath(there[key])
-    ]
-    more = f' --cfg-options {" ".join(options)}' if options else ''
-    return f'python tools/test.py {config} CHECKPOINT{more}'
 
 
 def _as_text(value: str) -> str:
