@@ -18,8 +18,6 @@ from importlib import resources
 from pathlib import PurePath
 from typing import BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
-
 from sta.errors import DataError
 
 AnyPath = str | os.PathLike[str]
@@ -171,6 +169,8 @@ def sample(entries: Sequence[Entry], number: int) -> list[Entry]:
         entries: of a list.
         number: how many; all when there are fewer.
     """
+    import numpy as np  # here: a tool asks for class names before it imports anything slow
+
     places = np.random.default_rng(0).permutation(len(entries))[:number]
     return [entries[place] for place in sorted(places)]
 
@@ -184,6 +184,11 @@ def legible(name: AnyPath) -> str:
     # than ASCII do, and most of them are UTF-8 after all.
     text = os.fspath(name).encode('utf-8', 'surrogateescape').decode('utf-8', 'surrogateescape')
     return _NOT_SAID.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
+
+
+def count(number: int, one: str, many: str = '') -> str:
+    """'1 video', '2 videos', '19,881 videos'."""
+    return f'{number:,} {one if number == 1 else many or one + "s"}'
 
 
 def as_path(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from sta.datasets.annotations import Annotation, AnyPath, legible, plain
+from sta.datasets.annotations import Annotation, AnyPath, count, legible, plain
 from sta.datasets.decoding import EBML_START, MP4_STARTS
 from sta.errors import DataError
 
@@ -84,11 +84,6 @@ class Annotations:
             ),
             notes=(f'{again:,} x {source} names a video again',) if again else (),
         )
-
-
-def count(number: int, one: str, many: str = '') -> str:
-    """'1 video', '2 videos', '19,881 videos'."""
-    return f'{number:,} {one if number == 1 else many or one + "s"}'
 
 
 # Of every container and raw stream that FFmpeg may read a moving picture from; whether it can, the

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sta.atomic import write_text
-from sta.datasets.annotations import Annotation, legible, list_text, plain
+from sta.datasets.annotations import Annotation, count, legible, list_text, plain
 from sta.datasets.decoding import COUNTED
 from sta.errors import DataError
 from sta.start import REPOSITORY
 
-from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, count, match_files
+from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, match_files
 from .scan import ScanResult, ScanSettings, VideoScan, scan_into_manifest
 from .splitting import Split
 
@@ -189,7 +189,7 @@ class Official:
         """Write the list of a split, and say what was done and what is next.
 
         Args:
-            arguments: of :func:`add_options`, with the split and the folder of the videos.
+            arguments: of :func:`sta.datasets.preparation.add_options`, with split and videos.
             read: the annotations, after a look at what an earlier run has written.
 
         Raises:
@@ -220,54 +220,8 @@ class Official:
         return f'python tools/test.py {self.config} CHECKPOINT{more}'
 
 
-def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
-    """Add --out and everything about scanning.
-
-    Args:
-        parser: of the tool.
-        out: default of --out; None makes the user choose.
-    """
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=out and Path(out),
-        required=out is None,
-        metavar='FOLDER',
-        help='where the list goes' + (f'; default {out}' if out else ', e.g. data/mine'),
-    )
-    parser.add_argument(
-        '--workers', type=int, default=num_cores(), help='processes; default: one a core'
-    )
-    parser.add_argument('--no-scan', action='store_true', help='do not look into the videos')
-    parser.add_argument(
-        '--full-decode',
-        action='store_true',
-        help='decode every frame; default: the first, the middle and the last',
-    )
-    parser.add_argument(
-        '--time-limit',
-        type=float,
-        default=60.0,
-        metavar='S',
-        help='seconds a decoder may take for a video; default %(default)g',
-    )
-    parser.add_argument(
-        '--keep-broken', action='store_true', help='leave videos in the list that cannot be decoded'
-    )
-    parser.add_argument(
-        '--force', action='store_true', help='write the list of an earlier run anew'
-    )
-
-
-def num_cores() -> int:
-    """Cores that this process may use, which under Slurm are not all of the machine."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Settings from the arguments of :func:`add_options`.
+    """Settings from the arguments of :func:`sta.datasets.preparation.add_options`.
 
     Raises:
         DataError: a number out of range, or options that contradict each other.

@@ -18,6 +18,7 @@ from sta.datasets.annotations import (
     AnyPath,
     ClassLookup,
     check_class_folders,
+    count,
     legible,
     parse_annotations,
     read_class_names,
@@ -30,7 +31,6 @@ from .matching import (
     Annotations,
     FolderIndex,
     Wanted,
-    count,
     is_video,
 )
 from .splitting import NAMES
