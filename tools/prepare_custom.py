@@ -15,11 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sta.datasets.annotations import OFFICIAL
+from sta.datasets.preparation import add_options, num_cores
+from sta.datasets.preparation.splitting import ORDERS, Split, SplitSettings
 from sta.start import find_path, hosts_needed, tool_parser
-
-with hosts_needed():
-    from sta.datasets.preparation.prepare import add_options, num_cores, settings_of
-    from sta.datasets.preparation.splitting import ORDERS, Split, SplitSettings
 
 BATCH_SIZE = 8
 
@@ -93,6 +91,7 @@ with hosts_needed():
         epochs_for,
         names_sides,
         prepare,
+        settings_of,
         train_config_text,
     )
     from sta.datasets.preparation.readers import (

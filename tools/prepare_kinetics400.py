@@ -11,19 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sta.datasets.preparation import add_options
 from sta.start import hosts_needed, tool_parser
-
-with hosts_needed():
-    from sta.datasets.preparation.prepare import Official, add_options
-
-KINETICS400 = Official(
-    prefix='kinetics400',
-    config='configs/sta_vit_k400.py',
-    folder='data/kinetics400',
-    videos='data/kinetics400/videos_val',
-    published='{listed:,} videos are listed; the validation split was published with 19,881, and '
-    'copies in circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy',
-)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -35,7 +24,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--videos', required=True, metavar='FOLDER', help='flat or by class')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='val')
-    add_options(parser, out=KINETICS400.folder)
+    add_options(parser, out='data/kinetics400')
     return parser.parse_args(argv)
 
 
@@ -43,8 +32,18 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.datasets.preparation.prepare import Official
     from sta.datasets.preparation.readers import read_kinetics400
     from sta.engine.cli import run_command
+
+KINETICS400 = Official(
+    prefix='kinetics400',
+    config='configs/sta_vit_k400.py',
+    folder='data/kinetics400',
+    videos='data/kinetics400/videos_val',
+    published='{listed:,} videos are listed; the validation split was published with 19,881, and '
+    'copies in circulation hold 19,796, 19,761 or fewer: state the number beside an accuracy',
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,19 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sta.datasets.preparation import add_options
 from sta.start import hosts_needed, tool_parser
-
-with hosts_needed():
-    from sta.datasets.preparation.matching import Annotations
-    from sta.datasets.preparation.prepare import Official, add_options
-
-SSV2 = Official(
-    prefix='sthv2',
-    config='configs/sta_vit_ssv2.py',
-    folder='data/sthv2',
-    videos='data/sthv2/videos',
-    published='{listed:,} videos are listed; the validation split has 24,777',
-)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -39,7 +28,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--split', choices=('val', 'train'), default='val', help='for the names of the files'
     )
-    add_options(parser, out=SSV2.folder)
+    add_options(parser, out='data/sthv2')
     return parser.parse_args(argv)
 
 
@@ -47,8 +36,18 @@ if __name__ == '__main__':
     parse_arguments(None)  # --help and mistakes are answered before the slow imports
 
 with hosts_needed():
+    from sta.datasets.preparation.matching import Annotations
+    from sta.datasets.preparation.prepare import Official
     from sta.datasets.preparation.readers import read_ssv2
     from sta.engine.cli import run_command
+
+SSV2 = Official(
+    prefix='sthv2',
+    config='configs/sta_vit_ssv2.py',
+    folder='data/sthv2',
+    videos='data/sthv2/videos',
+    published='{listed:,} videos are listed; the validation split has 24,777',
+)
 
 
 def read(arguments: argparse.Namespace) -> Annotations:

@@ -18,10 +18,9 @@ from importlib import resources
 from pathlib import PurePath
 from typing import BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
-
 from sta.errors import DataError
 
+AnyPath = str | os.PathLike[str]
 Entry = TypeVar('Entry')
 _LINE = re.compile(r'^(?:"(?P<quoted>[^"]+)"|(?P<path>.+?))[\s,]+(?P<label>-?\d+)$')
 # Control characters, separators of lines, and bytes that are not UTF-8.
@@ -45,7 +44,7 @@ class Annotation(NamedTuple):
     label: int
 
 
-def read_text(path: str | os.PathLike, what: str = '') -> str:
+def read_text(path: AnyPath, what: str = '') -> str:
     """A text file without its byte order mark, also one that gzip has compressed.
 
     Args:
@@ -100,11 +99,11 @@ def _unpacked(file: BinaryIO, name: str) -> bytes:
 
 
 def read_annotations(
-    ann_file: str | os.PathLike,
+    ann_file: AnyPath,
     *,
     num_classes: int | None = None,
     classes: ClassLookup | None = None,
-    folder: str | os.PathLike = '',
+    folder: AnyPath = '',
 ) -> list[Annotation]:
     """Read a list; paths may hold blanks, the label is what follows the last blank or comma.
 
@@ -132,9 +131,7 @@ def read_annotations(
     return entries
 
 
-def parse_annotations(
-    ann_file: str | os.PathLike, *, num_classes: int | None = None
-) -> list[Annotation]:
+def parse_annotations(ann_file: AnyPath, *, num_classes: int | None = None) -> list[Annotation]:
     """The lines of a list as :func:`read_annotations`, whatever they say together.
 
     Raises:
@@ -172,11 +169,13 @@ def sample(entries: Sequence[Entry], number: int) -> list[Entry]:
         entries: of a list.
         number: how many; all when there are fewer.
     """
+    import numpy as np  # here: a tool asks for class names before it imports anything slow
+
     places = np.random.default_rng(0).permutation(len(entries))[:number]
     return [entries[place] for place in sorted(places)]
 
 
-def legible(name: str | os.PathLike) -> str:
+def legible(name: AnyPath) -> str:
     r"""The name of a file as it is said and stored: UTF-8 without control characters.
 
     Bytes that are none become \udcff and the like, a line end becomes \n.
@@ -187,6 +186,11 @@ def legible(name: str | os.PathLike) -> str:
     return _NOT_SAID.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
 
 
+def count(number: int, one: str, many: str = '') -> str:
+    """'1 video', '2 videos', '19,881 videos'."""
+    return f'{number:,} {one if number == 1 else many or one + "s"}'
+
+
 def as_path(text: str) -> str:
     """A path that stands in a file as UTF-8, as the functions of os take it under any locale."""
     return text if text.isascii() else os.fsdecode(text.encode('utf-8', 'surrogateescape'))
@@ -195,7 +199,7 @@ def as_path(text: str) -> str:
 def check_class_folders(
     entries: Sequence[Annotation],
     classes: ClassLookup | None,
-    source: str | os.PathLike,
+    source: AnyPath,
     *,
     strict: bool = False,
 ) -> str | None:
@@ -219,7 +223,7 @@ def check_class_folders(
     """
     folders = [os.path.dirname(os.path.normpath(entry.path)) for entry in entries]
     labels = {} if classes is None else _labels_of_folders(set(folders), classes)
-    if not labels:
+    if classes is None or not labels:
         return _odd_labels(entries, folders, source)
     wrong = [
         (entry, labels[folder])
@@ -272,7 +276,7 @@ def _labels_of_folders(folders: Set[str], classes: ClassLookup) -> dict[str, int
 
 
 def _odd_labels(
-    entries: Sequence[Annotation], folders: Sequence[str], source: str | os.PathLike
+    entries: Sequence[Annotation], folders: Sequence[str], source: AnyPath
 ) -> str | None:
     """Videos whose label is not that of their folder, where folders go by labels."""
     labels: dict[str, Counter[int]] = defaultdict(Counter)
@@ -297,7 +301,9 @@ def _odd_labels(
 
 
 def _check_repeats(
-    lines: Sequence[tuple[int, Annotation]], source: str | os.PathLike, folder: str | os.PathLike
+    lines: Sequence[tuple[int, Annotation]],
+    source: AnyPath,
+    folder: AnyPath,
 ) -> str | None:
     """What to say of videos that are listed twice.
 
@@ -332,7 +338,7 @@ def _both(one: Annotation, other: Annotation) -> str:
     return f'{legible(one.path)}{alias}'
 
 
-def _same_file(one: str, other: str, folder: str | os.PathLike) -> bool:
+def _same_file(one: str, other: str, folder: AnyPath) -> bool:
     """Behind a link to a folder, '..' leads elsewhere than the text says."""
     if '..' not in PurePath(one).parts + PurePath(other).parts:
         return True
@@ -342,9 +348,7 @@ def _same_file(one: str, other: str, folder: str | os.PathLike) -> bool:
         return True
 
 
-def _parsed_lines(
-    ann_file: str | os.PathLike, num_classes: int | None
-) -> list[tuple[int, Annotation]]:
+def _parsed_lines(ann_file: AnyPath, num_classes: int | None) -> list[tuple[int, Annotation]]:
     """Entries and the numbers of their lines, from 1."""
     if not os.path.exists(ann_file):
         raise DataError(
@@ -394,7 +398,7 @@ def note(said: str) -> None:
 OFFICIAL = ('kinetics400', 'ssv2')
 
 
-def read_class_names(source: str | os.PathLike) -> tuple[str, ...]:
+def read_class_names(source: AnyPath) -> tuple[str, ...]:
     """Class names by label.
 
     Args:
@@ -419,9 +423,7 @@ def read_class_names(source: str | os.PathLike) -> tuple[str, ...]:
     return _names(text, source)
 
 
-def known_classes(
-    source: str | os.PathLike | None, num_classes: int | None = None
-) -> ClassLookup | None:
+def known_classes(source: AnyPath | None, num_classes: int | None = None) -> ClassLookup | None:
     """Classes whose names the class folders of a list may bear; None where nobody names them.
 
     Args:
@@ -439,7 +441,7 @@ def known_classes(
     return ClassLookup(read_class_names('kinetics400'), 'kinetics400', guessed=True)
 
 
-def _names(text: str, source: str | os.PathLike) -> tuple[str, ...]:
+def _names(text: str, source: AnyPath) -> tuple[str, ...]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
     names = tuple(filter(None, lines))
     if not names:
@@ -490,14 +492,14 @@ class ClassLookup:
             DataError: some are unknown; names them, with what may have been meant.
         """
         names = list(names)
-        found = [self.find(name) for name in names]
-        unknown = list(dict.fromkeys(n for n, label in zip(names, found) if label is None))
+        found = {name: self.find(name) for name in names}
+        unknown = [name for name, label in found.items() if label is None]
         if not unknown:
-            return found
+            return [label for name in names if (label := found[name]) is not None]
         said = ', '.join(self._with_suggestion(name) for name in unknown[:3])
         more = f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''
         raise DataError(
-            f'{source}: {len(unknown)} of {len(set(names))} class names are not among the '
+            f'{source}: {len(unknown)} of {len(found)} class names are not among the '
             f'{len(self.names)} of {self.title}: {said}{more}'
         )
 

@@ -146,7 +146,7 @@ class ClipRandAugment(Transform):
         self.prob = prob
         self.operations = names
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Change a clip."""
         for name, amount in self._draw():
             apply = OPERATIONS[name].apply
@@ -203,7 +203,7 @@ class RepeatedAugmentation(Transform):
         self.num_repeats = num_repeats
         self.transforms = Compose(transforms)
 
-    def transform(self, results: dict) -> list[dict]:
+    def transform(self, results: dict[str, Any]) -> list[dict[str, Any]]:
         """Augment a clip ``num_repeats`` times; the given frames stay as they are."""
         # mmaction2's Flip writes into the frames it is given.
         return [self.transforms(copy.deepcopy(results)) for _ in range(self.num_repeats)]

@@ -66,7 +66,11 @@ class VideoReader:
     """
 
     avg_fps: float
-    name: str
+
+    @property
+    def name(self) -> str:
+        """What decodes, see above."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         """Frames of the video."""
@@ -101,7 +105,7 @@ class VideoFacts(NamedTuple):
     codec: str
 
 
-def read_header(path: str | os.PathLike) -> VideoFacts:
+def read_header(path: str | os.PathLike[str]) -> VideoFacts:
     """Check that a file is a video; decodes nothing.
 
     Raises:
@@ -121,7 +125,7 @@ def read_header(path: str | os.PathLike) -> VideoFacts:
 
 
 def open_video(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     decoder: str = 'pyav',
     num_threads: int = 1,
@@ -142,6 +146,7 @@ def open_video(
     if decoder not in DECODERS:
         raise ValueError(f'decoder must be one of {list(DECODERS)}, got {decoder!r}')
     read_header(path)
+    reader: VideoReader
     if decoder == 'decord':
         reader = DecordReader(path, num_threads)
     else:
@@ -159,7 +164,7 @@ class DecordReader(VideoReader):
 
     name = 'decord'
 
-    def __init__(self, path: str | os.PathLike, num_threads: int = 1) -> None:
+    def __init__(self, path: str | os.PathLike[str], num_threads: int = 1) -> None:
         try:
             self._reader = decord.VideoReader(os.path.abspath(path), num_threads=num_threads)
         except Exception as error:  # decord raises RuntimeError and its own, with C++ addresses
@@ -201,7 +206,7 @@ class PyAVReader(VideoReader):
     """
 
     def __init__(
-        self, path: str | os.PathLike, num_threads: int = 1, *, recount: bool = False
+        self, path: str | os.PathLike[str], num_threads: int = 1, *, recount: bool = False
     ) -> None:
         self._path, self._num_threads = path, num_threads
         self._reformatter = VideoReformatter()
@@ -364,7 +369,7 @@ def _start_at(
     raise _PacketsError
 
 
-def _opened(path: str | os.PathLike) -> av.container.InputContainer:
+def _opened(path: str | os.PathLike[str]) -> av.container.InputContainer:
     try:
         # Plain files only: a playlist must not make us open other files or addresses. What stands
         # before a colon in a relative path would be taken for a protocol.
@@ -402,7 +407,7 @@ def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     return a, b, c, d
 
 
-def _matrix_unknown_to_decord(path: str | os.PathLike) -> tuple[int, int, int, int]:
+def _matrix_unknown_to_decord(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
     """What decord still has to be turned by: it knows MP4's matrix, and a tag `rotate`."""
     with _opened(path) as container, _in_plain_words():
         stream = _video_stream(container)
@@ -437,6 +442,12 @@ def _in_plain_words() -> Iterator[None]:
         raise VideoError(_ffmpeg_reason(error)) from error
 
 
+def reason_of(error: Exception) -> str:
+    """Why a video cannot be used, in a line; damaged files surprise libraries in any way."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return line if isinstance(error, VideoError) else f'{type(error).__name__}: {line}'
+
+
 def _ffmpeg_reason(error: Exception) -> str:
     reason = getattr(error, 'strerror', None) or str(error) or type(error).__name__
     return f'it cannot be decoded: {reason[:1].lower()}{reason[1:160]}'
@@ -454,7 +465,7 @@ MP4_STARTS = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
 EBML_START, _EBML_SEGMENT = b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'
 
 
-def check_file(path: str | os.PathLike) -> None:
+def check_file(path: str | os.PathLike[str]) -> None:
     """Refuse what no decoder could read, with the reason in plain words.
 
     Args:

@@ -76,7 +76,7 @@ class Guard:
         self.time_limit_s = time_limit_s
         self.calls_per_process = calls_per_process
         self._owner = self._pid = self._calls = self._deaths = 0
-        self._channel: Connection | None = None
+        self._channel: Any = None  # a Connection while there is a process
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function.
@@ -183,9 +183,10 @@ class Guard:
         return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
 
-def answered(guards: Iterable[Guard]) -> list[Guard]:
+def answered(guards: Iterable[Guard]) -> list[Any]:
     """Guards whose answer is there, of some that were started; waits for the first."""
-    return wait(list(guards)) if hasattr(os, 'fork') else list(guards)
+    busy: list[Any] = list(guards)
+    return wait(busy) if hasattr(os, 'fork') else busy
 
 
 def how_it_ended(code: int | None) -> str:
@@ -354,7 +355,7 @@ def _memfd_create(name: str) -> int:
     return found
 
 
-def through_memory(loader: DataLoader) -> DataLoader:
+def through_memory(loader: DataLoader[Any]) -> DataLoader[Any]:
     """Let the workers of a data loader hand over their batches in memory of their own.
 
     Whatever a collation returns arrives as before: plain CPU tensors and arrays without a pass
@@ -379,7 +380,7 @@ def through_memory(loader: DataLoader) -> DataLoader:
     return loader
 
 
-def _check_locks(loader: DataLoader) -> None:
+def _check_locks(loader: DataLoader[Any]) -> None:
     try:
         (loader.multiprocessing_context or multiprocessing).Lock()
     except OSError as error:

@@ -156,7 +156,7 @@ class OpenVideo(Transform):
     def __init__(self, *, num_threads: int = 1) -> None:
         self.num_threads = num_threads
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Open it.
 
         Raises:
@@ -186,7 +186,7 @@ class DecodeFrames(Transform):
     img_shape. The reader is let go.
     """
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Decode.
 
         Raises:
@@ -231,7 +231,7 @@ class ProtocolSampleFrames(Transform):
         # A number of clips that the protocol does not define fails here, not at the first video.
         self._indices(1)
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the frame indices."""
         results['frame_inds'] = self._indices(results['total_frames']).reshape(-1)
         results['clip_len'] = self.clip_len
@@ -281,7 +281,7 @@ class ShortSideCrops(Transform):
         self.num_crops = num_crops
         self.rule = rule
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Resize and crop."""
         resized = {id(frame): self._resize(frame) for frame in results['imgs']}
         frames = [resized[id(frame)] for frame in results['imgs']]
@@ -382,7 +382,7 @@ class TrainingClip(Transform):
         steps += [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
         self.steps = Compose(steps)
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Make the clip.
 
         Raises:

@@ -15,7 +15,7 @@ from sta.errors import DataError, VideoError
 
 from .annotations import as_path, known_classes, legible, read_annotations, read_class_names, sample
 from .augmentation import RepeatedAugmentation
-from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError, check_file
+from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError, check_file, reason_of
 from .guard import Guard, GuardError
 
 ON_BROKEN = ('skip', 'error')
@@ -36,6 +36,9 @@ class BrokenVideo(NamedTuple):
     filename: str
     label: int
     reason: str
+
+
+Loaded = dict[str, Any] | list[dict[str, Any]] | BrokenVideo
 
 
 @DATASETS.register_module()
@@ -116,7 +119,7 @@ class VideoListDataset(VideoDataset):
         """Whether an item is a list of several augmentations of a video."""
         return any(isinstance(t, RepeatedAugmentation) for t in self.pipeline.transforms)
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> list[dict[str, Any]]:
         """Parse the list."""
         folder = as_path(self.data_prefix['video'] or '')
         entries = read_annotations(
@@ -133,7 +136,7 @@ class VideoListDataset(VideoDataset):
         names = (self.get_data_info(i)['filename'] for i in range(len(self)))
         return [name for name in names if not os.path.isfile(name)]
 
-    def __getitem__(self, index: int) -> dict | list[dict] | BrokenVideo:
+    def __getitem__(self, index: int) -> Loaded:
         """Decode and transform one video.
 
         Returns:
@@ -161,7 +164,7 @@ class VideoListDataset(VideoDataset):
             f'{legible(loaded.filename)}: {loaded.reason}'
         )
 
-    def load(self, index: int) -> dict | BrokenVideo:
+    def load(self, index: int) -> dict[str, Any] | BrokenVideo:
         """One video through the pipeline, guarded; whatever ``on_broken`` says."""
         info = self.get_data_info(index)
         broken = BrokenVideo(index, info['filename'], int(info['label']), '')
@@ -178,7 +181,7 @@ class VideoListDataset(VideoDataset):
                 break
         return loaded
 
-    def load_in_place(self, index: int) -> dict | list[dict] | BrokenVideo:
+    def load_in_place(self, index: int) -> Loaded:
         """One video without a guard, in this process, whose random numbers augmentation draws."""
         for decoder in self.decoders:
             loaded = self._load(index, decoder)
@@ -186,7 +189,7 @@ class VideoListDataset(VideoDataset):
                 break
         return loaded
 
-    def _load(self, index: int, decoder: str) -> dict | list[dict] | BrokenVideo:
+    def _load(self, index: int, decoder: str) -> Loaded:
         info = {**self.get_data_info(index), 'decoder': decoder}
         results = {**info}
         try:
@@ -196,10 +199,7 @@ class VideoListDataset(VideoDataset):
                 results = {**info, 'recount': True}
                 data = self.pipeline(results)
         except Exception as error:  # transforms of any origin meet damaged files in any way
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            if not isinstance(error, VideoError):
-                reason = f'{type(error).__name__}: {reason}'
-            return BrokenVideo(index, info['filename'], int(info['label']), reason)
+            return BrokenVideo(index, info['filename'], int(info['label']), reason_of(error))
         # A pipeline without OpenVideo decodes as it likes.
         decoded_by = results.get('decoded_by', 'own pipeline')
         facts = dict(index=index, filename=info['filename'], decoder=decoded_by)
@@ -220,7 +220,7 @@ class VideoFilesDataset(VideoListDataset):
 
     def __init__(
         self,
-        files: Sequence[str | os.PathLike],
+        files: Sequence[str | os.PathLike[str]],
         *,
         pipeline: list[Any],
         decoders: str | Sequence[str] = DEFAULT_DECODERS,
@@ -235,6 +235,6 @@ class VideoFilesDataset(VideoListDataset):
             test_mode=True,
         )
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> list[dict[str, Any]]:
         """The files, in their order."""
         return [dict(filename=path, label=0) for path in self.files]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from sta.datasets.motions.clips import SPLIT_CODES
-from sta.datasets.preparation.readers import SPLITS
+from sta.datasets.preparation.splitting import NAMES
 from sta.datasets.transforms import OpenVideo
 from sta.engine import LAUNCHERS
 from sta.engine.benchmarking import MODES
@@ -225,7 +225,7 @@ def test_the_choices_of_parsers_are_those_of_the_code() -> None:
         ('benchmark', ['c', '--dtype'], PRECISIONS),
         ('benchmark', ['c', '--compile'], MODES),
         ('sweep', ['--executor'], EXECUTORS),
-        ('prepare_kinetics400', ['c', '--videos', 'v', '--split'], SPLITS),
+        ('prepare_kinetics400', ['c', '--videos', 'v', '--split'], set(NAMES.values())),
         ('make_motions', ['--split'], SPLIT_CODES),
         ('visualize_tokens', ['c', 'k', 'v', '--format'], [s[1:] for s in SUFFIXES]),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mmaction.registry import TRANSFORMS
 
@@ -45,7 +47,7 @@ class MotionSymmetry(Transform):
     Required and changed keys: imgs, a list of (H, W, 3) frames of one clip, and label.
     """
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Transform a training clip."""
         frames, label = results['imgs'], results['label']
         if np.random.rand() < 0.5:

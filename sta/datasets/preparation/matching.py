@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from sta.datasets.annotations import Annotation, legible, plain
+from sta.datasets.annotations import Annotation, AnyPath, count, legible, plain
 from sta.datasets.decoding import EBML_START, MP4_STARTS
 from sta.errors import DataError
 
@@ -62,7 +62,7 @@ class Annotations:
 
     @classmethod
     def of_lines(
-        cls, source: str | os.PathLike, class_names: Sequence[str], videos: Iterable[Wanted]
+        cls, source: AnyPath, class_names: Sequence[str], videos: Iterable[Wanted]
     ) -> Annotations:
         """Videos by their first line; one with several labels is left out."""
         first: dict[str, Wanted] = {}
@@ -84,11 +84,6 @@ class Annotations:
             ),
             notes=(f'{again:,} x {source} names a video again',) if again else (),
         )
-
-
-def count(number: int, one: str, many: str = '') -> str:
-    """'1 video', '2 videos', '19,881 videos'."""
-    return f'{number:,} {one if number == 1 else many or one + "s"}'
 
 
 # Of every container and raw stream that FFmpeg may read a moving picture from; whether it can, the
@@ -118,7 +113,7 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith('.')
 
 
-def starts_as_video(path: str | os.PathLike) -> bool:
+def starts_as_video(path: AnyPath) -> bool:
     """Do the first bytes say that a file is a video? False where it cannot be read."""
     try:
         if not os.path.isfile(path):
@@ -146,7 +141,7 @@ class FolderIndex:
         DataError: no such folder, or none that may be read.
     """
 
-    def __init__(self, folder: str | os.PathLike, *, look: bool = True) -> None:
+    def __init__(self, folder: AnyPath, *, look: bool = True) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             what = 'is a file, not a folder' if self.folder.exists() else 'does not exist'
@@ -194,7 +189,7 @@ class FolderIndex:
             for path in self._by_stem.get(stem, ())
         }
 
-        def order(path: str) -> tuple:
+        def order(path: str) -> tuple[int, bool, bool, str]:
             folders = PurePath(path).parent.parts
             replaced = any(part.lower().startswith('replacement') for part in folders)
             in_class = bool(folders) and plain(folders[-1]) == plain(class_name)
@@ -274,8 +269,8 @@ def match_files(annotations: Annotations, index: FolderIndex) -> Matched:
         found[files[0]] = Annotation(files[0], video.label)
         if len(files) > 1:
             chosen.append((files[0], files[1]))
-    for video in annotations.excluded:  # named, too, with labels that contradict one another
-        named.update(index.candidates(Wanted(video.path, -1, path=video.path), ''))
+    for path, *_ in annotations.excluded:  # named, too, with labels that contradict one another
+        named.update(index.candidates(Wanted(path, -1, path=path), ''))
     if not found:
         raise DataError(_nothing_found(annotations, index))
     return Matched(

@@ -10,17 +10,17 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sta.atomic import write_text
-from sta.datasets.annotations import Annotation, legible, list_text, plain
+from sta.datasets.annotations import Annotation, count, legible, list_text, plain
 from sta.datasets.decoding import COUNTED
 from sta.errors import DataError
 from sta.start import REPOSITORY
 
-from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, count, match_files
+from .matching import MISSING, Annotations, Excluded, FolderIndex, Matched, match_files
 from .scan import ScanResult, ScanSettings, VideoScan, scan_into_manifest
 from .splitting import Split
 
@@ -189,7 +189,7 @@ class Official:
         """Write the list of a split, and say what was done and what is next.
 
         Args:
-            arguments: of :func:`add_options`, with the split and the folder of the videos.
+            arguments: of :func:`sta.datasets.preparation.add_options`, with split and videos.
             read: the annotations, after a look at what an earlier run has written.
 
         Raises:
@@ -202,61 +202,26 @@ class Official:
         is_val = arguments.split == 'val'
         published = self.published.format(listed=len(prepared.listed)) if is_val else ''
         print('\n'.join(describe(prepared, official=published)))
-        defaults = {
-            'ann_file': REPOSITORY / self.folder / f'{self.prefix}_val_list_videos.txt',
-            'videos': REPOSITORY / self.videos,
+        print(f'next: {self.command(prepared)}')
+
+    def command(self, prepared: Prepared) -> str:
+        """The command that evaluates a list, with options for what differs from the config."""
+        there = REPOSITORY / self.folder / f'{self.prefix}_val_list_videos.txt'
+        places = {
+            'ann_file': (prepared.outputs.list_file, there),
+            'data_prefix.video': (prepared.folder, REPOSITORY / self.videos),
         }
-        print(f'next: {evaluation_command(self.config, prepared, defaults=defaults)}')
-
-
-def add_options(parser: argparse.ArgumentParser, *, out: str | None) -> None:
-    """Add --out and everything about scanning.
-
-    Args:
-        parser: of the tool.
-        out: default of --out; None makes the user choose.
-    """
-    parser.add_argument(
-        '--out',
-        type=Path,
-        default=out and Path(out),
-        required=out is None,
-        metavar='FOLDER',
-        help='where the list goes' + (f'; default {out}' if out else ', e.g. data/mine'),
-    )
-    parser.add_argument(
-        '--workers', type=int, default=num_cores(), help='processes; default: one a core'
-    )
-    parser.add_argument('--no-scan', action='store_true', help='do not look into the videos')
-    parser.add_argument(
-        '--full-decode',
-        action='store_true',
-        help='decode every frame; default: the first, the middle and the last',
-    )
-    parser.add_argument(
-        '--time-limit',
-        type=float,
-        default=60.0,
-        metavar='S',
-        help='seconds a decoder may take for a video; default %(default)g',
-    )
-    parser.add_argument(
-        '--keep-broken', action='store_true', help='leave videos in the list that cannot be decoded'
-    )
-    parser.add_argument(
-        '--force', action='store_true', help='write the list of an earlier run anew'
-    )
-
-
-def num_cores() -> int:
-    """Cores that this process may use, which under Slurm are not all of the machine."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        options = [
+            shlex.quote(f'test_dataloader.dataset.{key}={_as_text(str(ours))}')
+            for key, (ours, default) in places.items()
+            if os.path.abspath(ours) != os.path.abspath(default)
+        ]
+        more = f' --cfg-options {" ".join(options)}' if options else ''
+        return f'python tools/test.py {self.config} CHECKPOINT{more}'
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Settings from the arguments of :func:`add_options`.
+    """Settings from the arguments of :func:`sta.datasets.preparation.add_options`.
 
     Raises:
         DataError: a number out of range, or options that contradict each other.
@@ -376,33 +341,6 @@ def _written(prepared: Prepared) -> Iterator[str]:
         kept = ' (the broken are in the list, too: --keep-broken)'
         kept = kept if prepared.settings.keep_broken and prepared.scan.broken else ''
         yield f'wrote {outputs.manifest_file}: frames, size, codec and decoder of each video{kept}'
-
-
-_DATASET = 'test_dataloader.dataset'
-
-
-def evaluation_command(
-    config: str, prepared: Prepared, *, defaults: Mapping[str, str | os.PathLike]
-) -> str:
-    """The command that evaluates a list, with options for what differs from the config.
-
-    Args:
-        config: a shipped one.
-        prepared: the list.
-        defaults: 'ann_file' and 'videos' of the config.
-    """
-    here = {
-        'ann_file': str(prepared.outputs.list_file),
-        'data_prefix.video': str(prepared.folder),
-    }
-    there = {'ann_file': defaults['ann_file'], 'data_prefix.video': defaults['videos']}
-    options = [
-        shlex.quote(f'{_DATASET}.{key}={_as_text(value)}')
-        for key, value in here.items()
-        if os.path.abspath(value) != os.path.abspath(there[key])
-    ]
-    more = f' --cfg-options {" ".join(options)}' if options else ''
-    return f'python tools/test.py {config} CHECKPOINT{more}'
 
 
 def _as_text(value: str) -> str:
@@ -531,7 +469,7 @@ def names_sides(class_names: Sequence[str]) -> bool:
     return not words.isdisjoint(('left', 'right', 'clockwise', 'counterclockwise', 'anticlockwise'))
 
 
-def _quoted(path: str | os.PathLike) -> str:
+def _quoted(path: str | os.PathLike[str]) -> str:
     """An absolute path as Python text."""
     return repr(os.path.abspath(path))
 

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 
 from sta.datasets.annotations import (
     Annotation,
+    AnyPath,
     ClassLookup,
     check_class_folders,
+    count,
     legible,
     parse_annotations,
     read_class_names,
@@ -29,7 +31,6 @@ from .matching import (
     Annotations,
     FolderIndex,
     Wanted,
-    count,
     is_video,
 )
 from .splitting import NAMES
@@ -42,7 +43,7 @@ class Row(NamedTuple):
     cells: tuple[str, ...]
 
 
-def read_table(path: str | os.PathLike) -> list[Row]:
+def read_table(path: AnyPath) -> list[Row]:
     """Rows of a csv file that are not empty; fields end at commas, semicolons or tabs.
 
     Raises:
@@ -64,7 +65,7 @@ def read_table(path: str | os.PathLike) -> list[Row]:
     return rows
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: AnyPath) -> Any:
     """What a json file holds.
 
     Raises:
@@ -76,7 +77,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise DataError(f'{path} is no json: {error}') from None
 
 
-def is_list(path: str | os.PathLike) -> bool:
+def is_list(path: AnyPath) -> bool:
     """Does the first line name a video and a label?
 
     Raises:
@@ -92,7 +93,7 @@ def is_list(path: str | os.PathLike) -> bool:
     return bare or is_video(name)
 
 
-def read_list(path: str | os.PathLike, classes: ClassLookup) -> Annotations:
+def read_list(path: AnyPath, classes: ClassLookup) -> Annotations:
     """Videos of a list.
 
     Where the file is not at the path, which may be of another computer, its name will do.
@@ -119,7 +120,7 @@ def at_paths(lines: Iterable[Annotation]) -> list[Wanted]:
 COLUMNS = ('label', 'youtube_id', 'time_start', 'time_end')
 
 
-def read_kinetics400(path: str | os.PathLike, *, split: str = 'val') -> Annotations:
+def read_kinetics400(path: AnyPath, *, split: str = 'val') -> Annotations:
     """Videos of a split.
 
     Args:
@@ -151,7 +152,7 @@ def _wanted(youtube_id: str, name: str, label: int, uses: Counter[str]) -> Wante
     return Wanted(f'{name}.mp4', label, stems)
 
 
-def _columns(header: Row, path: str | os.PathLike) -> dict[str, int]:
+def _columns(header: Row, path: AnyPath) -> dict[str, int]:
     columns = {name.lower(): place for place, name in enumerate(header.cells)}
     missing = [name for name in COLUMNS if name not in columns]
     if missing == ['label']:
@@ -167,7 +168,7 @@ def _columns(header: Row, path: str | os.PathLike) -> dict[str, int]:
     return columns
 
 
-def _whole(row: Row, header: Row, path: str | os.PathLike) -> Row:
+def _whole(row: Row, header: Row, path: AnyPath) -> Row:
     if len(row.cells) != len(header.cells):
         raise DataError(
             f'{path}, line {row.line}: {len(row.cells)} fields instead of {len(header.cells)}'
@@ -175,7 +176,7 @@ def _whole(row: Row, header: Row, path: str | os.PathLike) -> Row:
     return row
 
 
-def _of_split(rows: list[Row], column: int, split: str, path: str | os.PathLike) -> list[Row]:
+def _of_split(rows: list[Row], column: int, split: str, path: AnyPath) -> list[Row]:
     chosen = [row for row in rows if NAMES.get(row.cells[column].lower()) == split]
     if not chosen:
         found = ', '.join(sorted({row.cells[column] for row in rows})[:5]) or 'none'
@@ -183,7 +184,7 @@ def _of_split(rows: list[Row], column: int, split: str, path: str | os.PathLike)
     return chosen
 
 
-def _segment(row: Row, columns: dict[str, int], path: str | os.PathLike) -> tuple[str, str]:
+def _segment(row: Row, columns: dict[str, int], path: AnyPath) -> tuple[str, str]:
     """The YouTube id and the usual name of the file, ID_START_END with times in seconds."""
     youtube_id, *times = (row.cells[columns[name]] for name in COLUMNS[1:])
     try:
@@ -197,7 +198,7 @@ def _segment(row: Row, columns: dict[str, int], path: str | os.PathLike) -> tupl
     return youtube_id, f'{youtube_id}_{start:06d}_{end:06d}'
 
 
-def read_ssv2(path: str | os.PathLike, labels: str | os.PathLike) -> Annotations:
+def read_ssv2(path: AnyPath, labels: AnyPath) -> Annotations:
     """Videos of a split.
 
     Args:
@@ -224,9 +225,7 @@ def read_ssv2(path: str | os.PathLike, labels: str | os.PathLike) -> Annotations
     return Annotations.of_lines(path, classes.names, videos)
 
 
-def check_labels(
-    given: Any, official: Sequence[str], source: str | os.PathLike = 'labels.json'
-) -> None:
+def check_labels(given: Any, official: Sequence[str], source: AnyPath = 'labels.json') -> None:
     """Compare {class name: id} with the official names, which the checkpoints follow.
 
     Raises:
@@ -261,7 +260,7 @@ def _is_id(number: Any) -> bool:
     return isinstance(number, str | int) and str(number).strip().isdigit()
 
 
-def _id_and_template(entry: Any, place: int, path: str | os.PathLike) -> tuple[str, str]:
+def _id_and_template(entry: Any, place: int, path: AnyPath) -> tuple[str, str]:
     """The video's id and its class name: the template without brackets."""
     if isinstance(entry, dict) and 'id' in entry and 'template' not in entry:
         raise DataError(
@@ -322,7 +321,7 @@ def read_class_folders(index: FolderIndex, classes: ClassLookup | None = None) -
     return Annotations(str(index.folder), classes.names, wanted, (), tuple(notes))
 
 
-def read_labelled_files(path: str | os.PathLike, classes: ClassLookup | None = None) -> Annotations:
+def read_labelled_files(path: AnyPath, classes: ClassLookup | None = None) -> Annotations:
     """Videos of a csv of paths and labels, which are numbers or class names.
 
     Args:
@@ -373,7 +372,8 @@ def split_and_groups(
     annotations: Annotations, index: FolderIndex
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What the annotations say of the videos that are found: their splits and groups, by path."""
-    splits, groups = {}, {}
+    splits: dict[str, str] = {}
+    groups: dict[str, str] = {}
     for video in annotations.wanted:
         files = index.candidates(video, annotations.class_names[video.label])
         if files and video.split:
@@ -447,7 +447,7 @@ def _more(index: FolderIndex) -> str:
     return f'; {said}' if said else ''
 
 
-def _four_cells(rows: list[Row], source: str | os.PathLike) -> list[Row]:
+def _four_cells(rows: list[Row], source: AnyPath) -> list[Row]:
     """Rows of four cells: path, label, split and group; '' for the last two where not given."""
     header = [cell.lower() for cell in rows[0].cells]
     places = [

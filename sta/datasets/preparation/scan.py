@@ -9,17 +9,17 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from sta.atomic import naming, replacing
-from sta.errors import DataError, DeadProcessError, VideoError
+from sta.errors import DataError, DeadProcessError
 
 from ..annotations import Annotation
-from ..decoding import MiscountError, VideoReader, open_video, read_header
+from ..decoding import MiscountError, VideoReader, open_video, read_header, reason_of
 from ..guard import Guard, GuardError, answered
 from ..progress import VideoProgress
 
@@ -97,11 +97,11 @@ class ScanSettings:
 
 
 def scan_videos(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     paths: Iterable[str],
     settings: ScanSettings,
     known: Mapping[str, VideoScan] | None = None,
-) -> Iterator[Scanned]:
+) -> Generator[Scanned, None, None]:
     """Scan videos in parallel, in the order in which they are done.
 
     Neither a pool of the standard library nor torch's loader will do: the former lets Ctrl-C wait
@@ -169,7 +169,7 @@ def _look(folder: Path, path: str, settings: ScanSettings, known: VideoScan | No
     try:
         return Scanned(scan._replace(**read_header(folder / path)._asdict()))
     except Exception as error:
-        return Scanned(scan._replace(reason=_reason(error)))
+        return Scanned(scan._replace(reason=reason_of(error)))
 
 
 def _still_holds(known: VideoScan, scan: VideoScan, settings: ScanSettings) -> bool:
@@ -197,10 +197,9 @@ def _decode(folder: Path, scan: VideoScan, settings: ScanSettings) -> Scanned:
         except MiscountError:  # the reader has counted: its length is right now
             height, width = _size_of_frames(reader, settings)
     except Exception as error:
-        return Scanned(scan._replace(reason=_reason(error)))
-    decoded = settings.num_wanted(len(reader))
-    found = dict(frames=len(reader), width=width, height=height, decoder=reader.name)
-    return Scanned(scan._replace(**found, decoded=decoded))
+        return Scanned(scan._replace(reason=reason_of(error)))
+    scan = scan._replace(frames=len(reader), width=width, height=height, decoder=reader.name)
+    return Scanned(scan._replace(decoded=settings.num_wanted(scan.frames)))
 
 
 def _size_of_frames(reader: VideoReader, settings: ScanSettings) -> tuple[int, int]:
@@ -216,19 +215,11 @@ def _samples(num_frames: int) -> list[int]:
     return sorted({0, num_frames // 2, num_frames - 1})
 
 
-def _reason(error: Exception) -> str:
-    """Why a video cannot be decoded; damaged files surprise libraries in any way."""
-    if isinstance(error, VideoError):
-        return str(error)
-    lines = str(error).strip().splitlines() or ['']
-    return f'{type(error).__name__}: {lines[0][:200]}'
-
-
 _SCAN_COLUMNS = VideoScan._fields[1:]
 COLUMNS = ('path', 'label', 'class', *_SCAN_COLUMNS)
 
 # Under a locale that is not UTF-8, names of files hold their bytes as surrogates.
-_UTF8 = dict(encoding='utf-8', errors='surrogateescape', newline='')
+_UTF8: dict[str, Any] = dict(encoding='utf-8', errors='surrogateescape', newline='')
 
 
 class ManifestLine(NamedTuple):

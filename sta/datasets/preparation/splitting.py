@@ -12,8 +12,7 @@ from pathlib import Path
 
 from sta.errors import DataError
 
-from ..annotations import Annotation
-from .matching import count
+from ..annotations import Annotation, count
 
 # How people call the three parts, in folders and in the column of a csv.
 NAMES = {

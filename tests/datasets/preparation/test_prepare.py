@@ -17,17 +17,15 @@ from sta.datasets.preparation.matching import (
     match_files,
 )
 from sta.datasets.preparation.prepare import (
+    Official,
     Outputs,
     Prepared,
     Settings,
     config_text,
     describe,
-    evaluation_command,
 )
 from sta.datasets.preparation.scan import ScanResult, VideoScan
 from sta.errors import DataError
-
-DEFAULTS = {'ann_file': 'data/x/x_list_videos.txt', 'videos': 'data/x/videos'}
 
 
 def prepared(
@@ -39,7 +37,7 @@ def prepared(
     facts = dict(
         annotations=Annotations('val.csv', ('run', 'sit'), wanted),
         settings=Settings(),
-        outputs=Outputs(Path(out), 'x_'),
+        outputs=Outputs(Path(out), 'x_val_'),
         folder=Path(folder),
         matched=Matched(videos, (), (), (), ()),
         scan=ScanResult({scan.path: scan for scan in scans}, num_reused, seconds=2.0),
@@ -124,7 +122,7 @@ def test_one_file_is_not_two_videos(tmp_path) -> None:
         (
             'data/x/videos',
             'o',
-            ' --cfg-options test_dataloader.dataset.ann_file=o/x_list_videos.txt',
+            ' --cfg-options test_dataloader.dataset.ann_file=o/x_val_list_videos.txt',
         ),
     ],
 )
@@ -133,8 +131,9 @@ def test_the_command(tmp_path, monkeypatch, folder, out, options) -> None:
     os.makedirs('data/x')
     os.makedirs(folder)
     done = prepared([good('a')], folder=folder, out=out)
-    command = evaluation_command('c.py', done, defaults=DEFAULTS)
-    assert command == f'python tools/test.py c.py CHECKPOINT{options}'
+    monkeypatch.setattr('sta.datasets.preparation.prepare.REPOSITORY', tmp_path)
+    official = Official('x', 'c.py', 'data/x', 'data/x/videos', published='')
+    assert official.command(done) == f'python tools/test.py c.py CHECKPOINT{options}'
 
 
 def test_a_config_with_odd_paths(tmp_path, monkeypatch) -> None:
@@ -149,7 +148,7 @@ def test_a_config_with_odd_paths(tmp_path, monkeypatch) -> None:
     assert values['_base_'] == os.path.abspath('configs/b.py')
     found = values['test_dataloader']['dataset']
     assert found['data_prefix'] == {'video': str(odd)}
-    assert found['ann_file'] == str(odd / 'x_list_videos.txt')
+    assert found['ann_file'] == str(odd / 'x_val_list_videos.txt')
     assert found['classes'] == str(odd / 'classes.txt') and found['num_classes'] == 2
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sta.datasets.annotations import ClassLookup
-from sta.datasets.preparation.matching import Annotations, Excluded, Wanted, count
+from sta.datasets.annotations import ClassLookup, count
+from sta.datasets.preparation.matching import Annotations, Excluded, Wanted
 from sta.datasets.preparation.readers import (
     check_labels,
     is_list,
