@@ -63,7 +63,14 @@ def test_vit_by_finite_differences(drop: int) -> None:
     torch.testing.assert_close(found.map.flatten(), torch.tensor(expected), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize('drops', [None, [3, 1], [{'after_block': 0, 'num_drop': 3}]])
+@pytest.mark.parametrize(
+    'drops',
+    [
+        [3, 1],
+        pytest.param(None, marks=pytest.mark.slow),
+        pytest.param([{'after_block': 0, 'num_drop': 3}], marks=pytest.mark.slow),
+    ],
+)
 def test_swin_by_finite_differences(drops: list | None) -> None:
     """A merged token's share is divided between the places it covers, fewer of them at an edge."""
     model, clip = swin().double(), clip_of(*SWIN_CLIP)

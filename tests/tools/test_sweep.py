@@ -11,8 +11,7 @@ import pytest
 from sta.report.writers import read_scores
 from sta.sweeps.status import count_stored
 
-from .test_processes import assert_same_scores
-from .test_resume import same, table
+from .test_resume import assert_same_scores, same, table
 from .tiny import NUM_VIDEOS, Tiny, run_tool
 
 VARIANTS = ('--schedules', '0', '3', '--pruners', 'sta', 'random')
