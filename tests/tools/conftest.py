@@ -27,17 +27,16 @@ def elsewhere(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def without_examples(monkeypatch) -> None:
-    """Example clips take half of a tiny evaluation: only tests that ask for `examples` have them.
-
-    Module-wide fixtures are run before this one, and have them too.
-    """
-    monkeypatch.setattr(evaluation_folder, 'add_examples', lambda *_, **__: None)
+@pytest.fixture(scope='module', autouse=True)
+def without_examples() -> Iterator[None]:
+    """Example clips take half of a tiny evaluation: only tests that use `examples` have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_folder, 'add_examples', lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture
-def examples(without_examples, monkeypatch) -> None:
+def examples(monkeypatch) -> None:
     monkeypatch.setattr(evaluation_folder, 'add_examples', add_examples)
 
 

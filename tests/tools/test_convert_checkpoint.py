@@ -18,8 +18,7 @@ from sta.checkpoints import load_checkpoint, read_state_dict
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.report.writers import read_scores
-from tests.checkpoints.sources import WRAPPINGS, authors_names
-from tests.checkpoints.test_strangers import Touch
+from tests.checkpoints.sources import WRAPPINGS, Touch, authors_names
 
 from .tiny import Tiny, run_tool
 

@@ -96,7 +96,7 @@ def test_a_plain_loop_by_hand_scores_the_same(tiny, one_pass) -> None:
     model = build_model(load_config(str(tiny.six_views))).eval()
     load_checkpoint(model, tiny.checkpoint)
     pruners = [parse_pruner_text(text) for text in PRUNERS]
-    for video, name in enumerate(tiny.names):
+    for video, name in enumerate(tiny.names[:3]):
         views = views_by_hand(tiny.folder / 'videos' / name)
         for variant in expand_variants([0, 2, 4, [1, 2, 4]], pruners):
             scores = np.zeros(NUM_CLASSES)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.checkpoints.test_strangers import Touch
+from tests.checkpoints.sources import Touch
 
 from .tiny import ROOT, run_tool
 

@@ -97,6 +97,9 @@ def test_results_are_never_written_over(refused, tiny, tmp_path) -> None:
         ('test', ['a.pth', '--work-dir', ''], ('argument 4 (behind --work-dir) is empty',)),
         ('test', ['--work-dir='], ('argument 2 (behind --work-dir) is empty',)),
         ('predict', ['a.pth', 'a.mp4', '--classes', ''], ('(behind --classes) is empty',)),
+        ('test', ['--resume', '--no-resume'], ('not allowed with argument --resume',)),
+        ('test', ['--no-resume', '--resume'], ('not allowed with argument --no-resume',)),
+        ('measure_fidelity', ['k', '--schedules', '4', '--budget', '1'], ('not allowed with',)),
     ],
 )
 def test_what_argparse_refuses(misused, tool, arguments, said) -> None:
@@ -216,58 +219,34 @@ def test_the_choices_of_parsers_are_those_of_the_code() -> None:
             load_tool(tool).parse_arguments([*words, 'another'])
 
 
-@pytest.mark.parametrize(
-    ('tool', 'words', 'said'),
-    [
-        ('test', ['c', '--resume', '--no-resume'], 'not allowed with argument --resume'),
-        ('test', ['c', '--no-resume', '--resume'], 'not allowed with argument --no-resume'),
-        ('measure_fidelity', ['c', 'k', '--schedules', '4', '--budget', '1'], 'not allowed with'),
-    ],
-)
-def test_options_that_contradict_each_other(misused, tool, words, said) -> None:
-    misused(tool, *words, said=(said,))
+BEFORE = [
+    ('test', (), 'nowhere/val.txt does not exist'),
+    ('measure_fidelity', ('--schedules', '2'), 'nowhere/val.txt does not exist'),
+    ('search_schedule', ('--budget', '0.9'), 'nowhere/val.txt does not exist'),
+    # Nobody, not even root, can write there.
+    ('test', ('--work-dir', '/proc/x'), '/proc'),
+    ('predict', ('VIDEO', '--out', '/proc/x.csv'), '/proc'),
+    ('visualize_tokens', ('VIDEO', '--out', '/proc/x.png'), '/proc'),
+    ('measure_fidelity', ('--schedules', '2', '--out', '/proc/x'), '/proc'),
+    ('search_schedule', ('--budget', '0.9', '--out', '/proc/x'), '/proc'),
+    ('test', ('--work-dir', 'run', '--resume'), '--resume: run'),
+    ('test', ('--work-dir', 'stored', '--no-resume'), '--no-resume: stored'),
+    ('test', ('--resume',), '--resume: work_dirs/one_view'),
+]
 
 
-WITHOUT_LIST = 'test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))'
-
-
-@pytest.mark.parametrize(
-    ('tool', 'more'),
-    [
-        ('test', ()),
-        ('measure_fidelity', ('--schedules', '2')),
-        ('search_schedule', ('--budget', '0.9')),
-    ],
-)
-def test_the_list_is_looked_at_before_weights_are_read(refused, child, tool, more) -> None:
-    refused(tool, child(WITHOUT_LIST), 'no.pth', *more, said=('nowhere/val.txt does not exist',))
-
-
-@pytest.mark.skipif(not Path('/proc').is_dir(), reason='needs a folder nobody can write to')
-@pytest.mark.parametrize(
-    ('tool', 'more'),
-    [
-        ('test', ('--work-dir', '/proc/x')),
-        ('predict', ('clip 0.mp4', '--out', '/proc/x.csv')),
-        ('visualize_tokens', ('clip 0.mp4', '--out', '/proc/x.png')),
-        ('measure_fidelity', ('--schedules', '2', '--out', '/proc/x')),
-        ('search_schedule', ('--budget', '0.9', '--out', '/proc/x')),
-    ],
-)
-def test_folders_are_tried_before_weights_are_read(refused, tiny, tool, more) -> None:
-    more = tuple(str(tiny.folder / 'videos' / m) if m.endswith('.mp4') else m for m in more)
-    refused(tool, tiny.one_view, 'no.pth', *more, said=('/proc',))
-
-
-@pytest.mark.parametrize('resume', ['--resume', '--no-resume'])
-def test_what_cannot_be_gone_on_with_is_said_before_weights_are_read(refused, tiny, resume) -> None:
-    Path('run/scores').mkdir(parents=True)
-    if resume == '--no-resume':
-        Path('run/scores/1.sqlite').touch()
-    options = ('--work-dir', 'run', resume)
-    refused('test', tiny.one_view, 'no.pth', *options, said=(f'{resume}: run',))
-    if resume == '--resume':
-        refused('test', tiny.one_view, 'no.pth', resume, said=('--resume: work_dirs/one_view',))
+@pytest.mark.parametrize(('tool', 'more', 'said'), BEFORE)
+def test_what_cannot_be_is_said_before_weights_are_read(
+    refused, tiny, child, tool, more, said
+) -> None:
+    for folder in ('run', 'stored'):
+        Path(folder, 'scores').mkdir(parents=True)
+    Path('stored/scores/1.sqlite').touch()
+    more = [tiny.folder / 'videos/clip 0.mp4' if word == 'VIDEO' else word for word in more]
+    config = tiny.one_view
+    if said.startswith('nowhere'):
+        config = child('test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))')
+    refused(tool, config, 'no.pth', *more, said=(said,))
 
 
 @pytest.fixture
