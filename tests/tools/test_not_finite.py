@@ -139,15 +139,6 @@ def test_such_videos_count_as_wrong_and_everything_says_so(
     assert 'NOT FINITE' not in Path('run/report.html').read_text()
 
 
-def test_scores_that_an_older_version_stored_are_not_believed(refused, tiny, overflowing) -> None:
-    given = (tiny.one_view, overflowing, *VARIANTS, '--work-dir', 'run')
-    assert run_tool('test', *given, '--on-nonfinite', 'wrong') == 0
-    (path,) = Path('run/scores').glob('*.sqlite')
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE videos SET reason = ''")
-    refused('test', *given, said=('are not finite',))
-
-
 def test_predictions_of_the_others_where_the_setting_says_so(tiny, third_under_sta, capsys) -> None:
     given = (tiny.one_view, tiny.checkpoint, tiny.folder / 'videos', *VARIANTS)
     options = ('--cfg-options', 'test_cfg.on_nonfinite=wrong')
@@ -159,34 +150,27 @@ def test_predictions_of_the_others_where_the_setting_says_so(tiny, third_under_s
     assert len(names) == NUM_VIDEOS - 1
 
 
-def test_results_of_an_older_version_are_shown_with_what_is_wrong(
-    tiny, overflowing, capsys
+def test_an_older_version_is_shown_with_what_is_wrong_and_its_scores_not_believed(
+    refused, tiny, overflowing, capsys
 ) -> None:
     given = (tiny.one_view, overflowing, '--schedules', 0, 4, '--pruners', 'sta', 'random')
-    assert run_tool('test', *given, '--work-dir', 'run', '--on-nonfinite', 'wrong') == 0
-    found = json.loads(Path('run/results.json').read_text())
+    given += ('--work-dir', 'run')
+    assert run_tool('test', *given, '--on-nonfinite', 'wrong') == 0
+    path = Path('run/results.json')
+    found = json.loads(path.read_text())
     found['note'] = 'a note'
     for row in found['rows']:
         del row['not_finite'], row['num_videos']
-    Path('run/results.json').write_text(json.dumps(found))
+    path.write_text(json.dumps(found))
     capsys.readouterr()
     note = 'SCORES NOT FINITE in scores.npz, counted as wrong: unpruned 7, sta-4 7, random-4 7 of 7'
     assert run_tool('report', 'run') == 0
     assert note in capsys.readouterr().out and note in Path('run/report.html').read_text()
+    note = 'SCORES NOT FINITE, counted as wrong, of the variant or the reference: random-4 7'
     assert run_tool('compare_pruners', 'run') == 0
-    said = ' '.join(capsys.readouterr().out.split())
-    assert (
-        'SCORES NOT FINITE, counted as wrong, of the variant or the reference: random-4 7' in said
-    )
+    assert note in ' '.join(capsys.readouterr().out.split())
     assert run_tool('compare_classes', 'run') == 0
     assert '7 videos with scores that are no numbers' in ' '.join(capsys.readouterr().out.split())
-
-
-def test_results_with_numbers_that_are_none(refused, tiny) -> None:
-    given = (tiny.one_view, tiny.checkpoint, *VARIANTS, '--work-dir', 'run')
-    assert run_tool('test', *given) == 0
-    path = Path('run/results.json')
-    found = json.loads(path.read_text())
     cost = f'"gflops_per_view": {found["rows"][1]["gflops_per_view"]}'
     for value in ('NaN', 'Infinity', 'null'):
         text = json.dumps(found).replace(cost, f'"gflops_per_view": {value}')
@@ -194,6 +178,11 @@ def test_results_with_numbers_that_are_none(refused, tiny) -> None:
         path.write_text(text)
         for tool in ('report', 'compare_pruners'):
             refused(tool, 'run', said=('results.json',))
+    path.unlink()
+    (scores,) = Path('run/scores').glob('*.sqlite')
+    with sqlite3.connect(scores) as connection:
+        connection.execute("UPDATE videos SET reason = ''")
+    refused('test', *given, said=('are not finite',))
 
 
 def test_a_setting_that_is_none(refused, tiny, overflowing) -> None:
