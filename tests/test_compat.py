@@ -211,20 +211,26 @@ except ImportError:
     assert 'without healing' in run.stdout
 
 
-def test_the_real_transformers_runs_beside_mmaction() -> None:
+@pytest.mark.parametrize(
+    'order',
+    [
+        'transformers, mmaction.models',
+        pytest.param('mmaction.models, transformers', marks=pytest.mark.slow),
+    ],
+)
+def test_the_real_transformers_runs_beside_mmaction(order) -> None:
     """Both orders of import; the fake above cannot tell what the real one does at import."""
     if importlib.util.find_spec('transformers') is None:
         pytest.skip('transformers is not installed')
-    for order in ('mmaction.models, transformers', 'transformers, mmaction.models'):
-        code = f"""
+    code = f"""
 from sta.compat import heal_host
 assert 'mmaction2 multimodal' in heal_host()
 import {order}
 transformers.VideoMAEForVideoClassification
 assert mmaction.models.VisionTransformer
 """
-        run = run_python('-c', code)
-        assert run.returncode == 0, run.stderr
+    run = run_python('-c', code)
+    assert run.returncode == 0, run.stderr
 
 
 def test_importing_the_host_warns_of_nothing() -> None:
