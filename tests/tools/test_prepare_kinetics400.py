@@ -229,24 +229,21 @@ def test_places_and_numbers_that_cannot_be_used(
 
 
 @pytest.mark.parametrize(
-    ('files', 'said'),
+    ('files', 'broken', 'said'),
     [
-        (('other/stranger.mp4',), ('holds e.g. other/stranger.mp4',)),
-        ((), ('which holds no videos',)),
+        (('other/stranger.mp4',), (), ('holds e.g. other/stranger.mp4', 'none of the 3 videos')),
+        ((), (), ('which holds no videos', 'expected e.g. --07WQ2iBlw_000001_000011.mp4')),
+        ((), FILES[2:], ('none of the 1 videos', 'it is empty')),
     ],
 )
-def test_no_video_found_shows_what_was_expected(refused, official, tmp_path, files, said) -> None:
+def test_no_video_that_can_be_used_is_found(
+    refused, official, tmp_path, files, broken, said
+) -> None:
     write_videos(tmp_path / 'videos', *files)
-    expected = 'expected e.g. --07WQ2iBlw_000001_000011.mp4'
+    for name in broken:
+        (tmp_path / 'videos' / name).write_bytes(b'')
     arguments = (official, '--videos', 'videos', '--out', 'out')
-    refused('prepare_kinetics400', *arguments, said=(*said, 'none of the 3 videos', expected))
-
-
-def test_nothing_can_be_decoded(refused, official, tmp_path) -> None:
-    (tmp_path / 'videos').mkdir()
-    (tmp_path / 'videos' / FILES[2]).write_bytes(b'')
-    arguments = (official, '--videos', 'videos', '--out', 'out')
-    refused('prepare_kinetics400', *arguments, said=('none of the 1 videos', 'it is empty'))
+    refused('prepare_kinetics400', *arguments, said=said)
     assert not Path('out/kinetics400_val_list_videos.txt').exists()
 
 
