@@ -60,9 +60,7 @@ print(OPTIMIZERS.get('Adafactor').__name__)
 
 
 @pytest.mark.parametrize('shipped', [False, True])
-def test_drn_is_stubbed_only_where_the_wheel_lacks_it(
-    shipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drn_is_stubbed_only_where_the_wheel_lacks_it(shipped, tmp_path, monkeypatch) -> None:
     write_module(tmp_path, 'mmaction', '')
     if shipped:
         (tmp_path / 'mmaction/models/localizers/drn').mkdir(parents=True)
@@ -70,7 +68,7 @@ def test_drn_is_stubbed_only_where_the_wheel_lacks_it(
     assert named('mmaction2 DRN').needed() is not shipped
 
 
-def test_the_stub_says_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stub_says_what_it_stands_for(monkeypatch) -> None:
     for name in (compat.DRN_PACKAGE, f'{compat.DRN_PACKAGE}.drn'):
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setitem(sys.modules, name, sys.modules.get(name))  # restored afterwards
@@ -98,7 +96,7 @@ assert dependency.distribution is importlib.metadata.distribution
 
 @pytest.mark.parametrize('distribution', ['mmcv', 'mmcv-lite'])
 def test_an_mmcv_that_mmaction_refuses_is_named_with_its_mend(
-    distribution: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    distribution, tmp_path, monkeypatch
 ) -> None:
     write_metadata(tmp_path, distribution, '2.2.0')
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -108,7 +106,7 @@ def test_an_mmcv_that_mmaction_refuses_is_named_with_its_mend(
     assert command == check_package(MMCV).mend  # which the tests of sta.repair run
 
 
-def test_missing_libraries_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_libraries_are_named_together(monkeypatch) -> None:
     monkeypatch.setattr(sys, 'meta_path', [Hider('mmaction', 'mmcv'), *sys.meta_path])
     with pytest.raises(HostError) as refusal:
         heal_host()
@@ -121,9 +119,7 @@ def test_missing_libraries_are_named_together(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-def test_opencv_without_a_desktop_is_named_with_both_mends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_opencv_without_a_desktop_is_named_with_both_mends(tmp_path, monkeypatch) -> None:
     message = 'libGL.so.1: cannot open shared object file: No such file or directory'
     write_module(tmp_path, 'cv2', f'raise ImportError({message!r})')
     write_metadata(tmp_path, 'opencv-contrib-python', '5.0.0.93')
@@ -139,7 +135,7 @@ def test_opencv_without_a_desktop_is_named_with_both_mends(
 
 
 @pytest.mark.parametrize(('module', 'said'), [('cv2', 'OpenCV'), ('numpy', 'numpy')])
-def test_half_an_uninstall_is_named(module: str, said: str, tmp_path: Path) -> None:
+def test_half_an_uninstall_is_named(module, said, tmp_path) -> None:
     """A folder without __init__.py imports, and has nothing in it."""
     code = f"""
 import sys, types
@@ -153,7 +149,7 @@ heal_host()
     assert re.search(r'Mend: \S+ -m pip install --force-reinstall --no-deps "', last)
 
 
-def test_configs_of_mmaction_can_be_inherited(tmp_path: Path) -> None:
+def test_configs_of_mmaction_can_be_inherited(tmp_path) -> None:
     heal_host()
     from mmengine.config import Config
 
@@ -163,7 +159,7 @@ def test_configs_of_mmaction_can_be_inherited(tmp_path: Path) -> None:
     assert Config.fromfile(child).model.backbone.type == 'VisionTransformer'
 
 
-def test_a_package_that_does_not_exist_cannot_be_inherited_from(tmp_path: Path) -> None:
+def test_a_package_that_does_not_exist_cannot_be_inherited_from(tmp_path) -> None:
     heal_host()
     from mmengine.config import Config
 
@@ -183,7 +179,7 @@ def training_checkpoint() -> dict[str, object]:
     }
 
 
-def test_training_resumes_from_mmengine_checkpoints(tmp_path: Path) -> None:
+def test_training_resumes_from_mmengine_checkpoints(tmp_path) -> None:
     heal_host()
     torch.save(training_checkpoint(), tmp_path / 'epoch_1.pth')
     hub = torch.load(tmp_path / 'epoch_1.pth')['message_hub']
@@ -200,7 +196,7 @@ class ReachesOut:
         return getattr, (HistoryBuffer, '__init__')
 
 
-def test_resuming_does_not_open_getattr_to_strangers(tmp_path: Path) -> None:
+def test_resuming_does_not_open_getattr_to_strangers(tmp_path) -> None:
     heal_host()
     torch.save({'state_dict': ReachesOut()}, tmp_path / 'evil.pth')
     with pytest.raises(Exception, match="attribute '__init__' of .*HistoryBuffer.*: refused"):
@@ -208,14 +204,14 @@ def test_resuming_does_not_open_getattr_to_strangers(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def transformers(tmp_path: Path) -> Path:
+def transformers(tmp_path) -> Path:
     """A folder with a transformers recent enough for mmaction2 to want its multimodal models."""
     write_module(tmp_path, 'transformers', 'class Adafactor: pass')
     write_metadata(tmp_path, 'transformers', '4.57.6')
     return tmp_path
 
 
-def test_transformers_alone_does_not_bring_mmaction_down(transformers: Path) -> None:
+def test_transformers_alone_does_not_bring_mmaction_down(transformers) -> None:
     code = """
 from sta.compat import heal_host
 assert 'mmaction2 multimodal' in heal_host()
@@ -231,20 +227,26 @@ except ImportError:
     assert 'without healing' in run.stdout
 
 
-def test_the_real_transformers_runs_beside_mmaction() -> None:
+@pytest.mark.parametrize(
+    'order',
+    [
+        'transformers, mmaction.models',
+        pytest.param('mmaction.models, transformers', marks=pytest.mark.slow),
+    ],
+)
+def test_the_real_transformers_runs_beside_mmaction(order) -> None:
     """Both orders of import; the fake above cannot tell what the real one does at import."""
     if importlib.util.find_spec('transformers') is None:
         pytest.skip('transformers is not installed')
-    for order in ('mmaction.models, transformers', 'transformers, mmaction.models'):
-        code = f"""
+    code = f"""
 from sta.compat import heal_host
 assert 'mmaction2 multimodal' in heal_host()
 import {order}
 transformers.VideoMAEForVideoClassification
 assert mmaction.models.VisionTransformer
 """
-        run = run_python('-c', code)
-        assert run.returncode == 0, run.stderr
+    run = run_python('-c', code)
+    assert run.returncode == 0, run.stderr
 
 
 def test_importing_the_host_warns_of_nothing() -> None:

@@ -61,7 +61,7 @@ def test_without_any_package_it_still_reports() -> None:
     assert command.count('opencv-python==5.0.0.93') == command.count('mmaction2==1.2.0') == 1
 
 
-def test_packages_that_raise_at_import_are_findings(tmp_path: Path) -> None:
+def test_packages_that_raise_at_import_are_findings(tmp_path) -> None:
     write_module(tmp_path, 'torch', 'raise OSError("libtorch_cpu.so: cannot open")')
     write_module(tmp_path, 'rich', 'raise RuntimeError("half installed")')
     write_module(tmp_path, 'decord', 'import no_such_dependency')
@@ -88,7 +88,7 @@ def test_packages_that_raise_at_import_are_findings(tmp_path: Path) -> None:
     assert 'Broken: ' in plain.stdout
 
 
-def test_opencv_without_libgl_names_the_mend_once(tmp_path: Path) -> None:
+def test_opencv_without_libgl_names_the_mend_once(tmp_path) -> None:
     message = 'libGL.so.1: cannot open shared object file'
     write_module(tmp_path, 'cv2', f'raise ImportError({message!r})')
     run = run_python('-m', 'sta.doctor', shadowed_by=tmp_path)
@@ -100,7 +100,7 @@ def test_opencv_without_libgl_names_the_mend_once(tmp_path: Path) -> None:
     assert run.stdout.splitlines()[-1] == f'  opencv: {command}'
 
 
-def test_a_refused_mmcv_is_the_one_thing_to_mend(tmp_path: Path) -> None:
+def test_a_refused_mmcv_is_the_one_thing_to_mend(tmp_path) -> None:
     write_module(tmp_path, 'mmcv', '__version__ = "2.2.0"')
     write_metadata(tmp_path, 'mmcv-lite', '2.2.0')
     run = run_python('-m', 'sta.doctor', '--json', shadowed_by=tmp_path)
@@ -116,7 +116,7 @@ def test_a_refused_mmcv_is_the_one_thing_to_mend(tmp_path: Path) -> None:
     ('version', 'state'),
     [('3.9.18', State.BROKEN), ('3.10.0', State.OK), ('3.12.9', State.OK), ('3.13.0', State.NOTE)],
 )
-def test_python_versions(version: str, state: State) -> None:
+def test_python_versions(version, state) -> None:
     assert check_python(version).state is state
     assert check_python('3.11.7').found == '3.11.7'
     assert check_python('3.12.9').found == '3.12.9: installed and imported; tested: 3.11'
@@ -137,7 +137,7 @@ def test_pythons_before_3_9_get_one_line() -> None:
             assert run.stderr == '' and run.stdout.count('\n') == 1
 
 
-def test_it_runs_from_any_folder_without_sta_being_installed(tmp_path: Path) -> None:
+def test_it_runs_from_any_folder_without_sta_being_installed(tmp_path) -> None:
     command = [sys.executable, '-S', str(ROOT / 'tools' / 'doctor.py'), '--json']
     run = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr == ''
@@ -146,7 +146,7 @@ def test_it_runs_from_any_folder_without_sta_being_installed(tmp_path: Path) -> 
     assert wrong.returncode == 2 and 'Traceback' not in wrong.stderr
 
 
-def test_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine(tmp_path, monkeypatch) -> None:
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr('shutil.disk_usage', lambda folder: usage(64 << 20, 0, 64 << 20))
     [small] = check_shared_memory(str(tmp_path))
@@ -164,7 +164,7 @@ def test_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert '--work-dir' in refused.required and not (tmp_path / 'work_dirs').exists()
 
 
-def test_how_pip_installs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_pip_installs_is_said(monkeypatch) -> None:
     assert check_pip().state is State.OK
     monkeypatch.setattr('sta.doctor.packages.module_folder', lambda name: None)
     assert 'ensurepip too' in check_pip().found and 'python3-pip' in check_pip().required
@@ -172,7 +172,7 @@ def test_how_pip_installs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 'PEP 668' in check_pip().found and 'sta-venv/bin/python' in check_pip().required
 
 
-def test_sta_apply_alone_is_no_breakage(tmp_path: Path) -> None:
+def test_sta_apply_alone_is_no_breakage(tmp_path) -> None:
     """Of OpenMMLab nothing, and sta installed: the rest was left out on purpose."""
     site = tmp_path / 'site-packages'
     write_metadata(site, 'sta', '0.1.0')
@@ -201,9 +201,7 @@ sys.exit(main())
     assert run.returncode == 1 and f'  einops: {PIP_INSTALL}"einops>=0.6"\n' in run.stdout
 
 
-def test_versions_out_of_range_are_broken_although_they_import(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_versions_out_of_range_are_broken_although_they_import(tmp_path, monkeypatch) -> None:
     write_module(tmp_path, 'hostpkg', '')
     write_metadata(tmp_path, 'hostpkg-full', '2.2.0')
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -214,9 +212,7 @@ def test_versions_out_of_range_are_broken_although_they_import(
     assert allowed.state is State.OK
 
 
-def test_opencv_wheels_of_two_versions_are_broken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_opencv_wheels_of_two_versions_are_broken(tmp_path, monkeypatch) -> None:
     write_metadata(tmp_path, 'opencv-python', '4.9.0.80')
     write_metadata(tmp_path, 'opencv-contrib-python', '4.13.0.92')
     write_metadata(tmp_path, 'opencv-python-headless', '4.13.0.92')
@@ -230,7 +226,7 @@ def test_opencv_wheels_of_two_versions_are_broken(
     assert 'uninstall' not in finding.mend
 
 
-def test_opencv_that_lost_files_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_that_lost_files_is_broken(tmp_path, monkeypatch) -> None:
     versions = repair.opencv_wheels()
     write_metadata(tmp_path, 'opencv-python', versions['opencv-python'])
     record = tmp_path / f'opencv_python-{versions["opencv-python"]}.dist-info' / 'RECORD'
@@ -242,13 +238,13 @@ def test_opencv_that_lost_files_is_broken(tmp_path: Path, monkeypatch: pytest.Mo
     assert finding.mend.startswith(f'{FORCED}"opencv-python==')
 
 
-def test_opencv_of_another_version_than_its_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_of_another_version_than_its_wheels(monkeypatch) -> None:
     monkeypatch.setattr('cv2.__version__', '4.9.0')
     assert check_opencv().found.endswith('but cv2 is 4.9.0')
     assert check_opencv().state is State.BROKEN
 
 
-def test_absent_opencv_is_installed_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_opencv_is_installed_not_explained(monkeypatch) -> None:
     monkeypatch.setattr('sta.repair.OPENCV_WHEELS', ())
     monkeypatch.setattr(
         'sta.doctor.packages.module_folder', lambda name: None if name == 'cv2' else ROOT
@@ -259,9 +255,7 @@ def test_absent_opencv_is_installed_not_explained(monkeypatch: pytest.MonkeyPatc
     assert finding.mend.startswith(PIP_INSTALL)
 
 
-def test_the_back_port_may_be_absent_but_not_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_back_port_may_be_absent_but_not_damaged(tmp_path, monkeypatch) -> None:
     back_port = Package('importlib_metadata', 'importlib_metadata')
     write_module(tmp_path, 'importlib_metadata', 'raise ValueError("cut")')
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -293,7 +287,7 @@ def test_a_probe_is_skipped_when_its_package_is_broken() -> None:
     assert (finding.state, finding.found) == (State.SKIPPED, 'needs einops')
 
 
-def test_a_host_beyond_healing_stops_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_beyond_healing_stops_what_needs_it(monkeypatch) -> None:
     from sta.errors import HostError
 
     def refuse() -> None:
@@ -320,16 +314,14 @@ def test_mends_of_one_cause_are_named_once() -> None:
     }
 
 
-def test_plain_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_table_is_aligned(capsys) -> None:
     print_plain_table([Finding('torch', '2.13.0+cpu', '>=2.1', State.OK)])
     header, row = capsys.readouterr().out.splitlines()
     assert header.index('found') == row.index('2.13.0')
     assert header.index('state') == row.index('ok')
 
 
-def test_too_old_a_python_ends_the_examination(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_too_old_a_python_ends_the_examination(monkeypatch, capsys) -> None:
     monkeypatch.setattr('platform.python_version', lambda: '3.9.18')
     assert main(['--json']) == 1
     assert [f['subject'] for f in json.loads(capsys.readouterr().out)['findings']] == ['python']

@@ -34,7 +34,7 @@ OFFLINE = {'PIP_NO_INDEX': '1', 'PIP_CONFIG_FILE': os.devnull, 'PIP_FIND_LINKS':
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path) -> Iterator[Path]:
     """A folder that goes at once: an environment weighs up to 2 GB."""
     yield tmp_path
     shutil.rmtree(tmp_path)
@@ -336,9 +336,7 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', CASES)
-def test_what_the_doctor_prints_mends_and_a_failure_changes_nothing(
-    name: str, folder: Path
-) -> None:
+def test_what_the_doctor_prints_mends_and_a_failure_changes_nothing(name, folder) -> None:
     case = CASES[name]
     scratch = case.build(folder)
     before, had = scratch.findings(), scratch.installed()
@@ -362,7 +360,7 @@ def test_what_the_doctor_prints_mends_and_a_failure_changes_nothing(
 
 
 @pytest.mark.slow
-def test_a_python_of_the_system_is_left_alone(folder: Path) -> None:
+def test_a_python_of_the_system_is_left_alone(folder) -> None:
     marker = Path(f'/usr/lib/python{sys.version_info[0]}.{sys.version_info[1]}/EXTERNALLY-MANAGED')
     python = Path(f'/usr/bin/python{sys.version_info[0]}.{sys.version_info[1]}')
     if not (marker.exists() and python.exists()):
@@ -384,7 +382,7 @@ def test_a_python_of_the_system_is_left_alone(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_make_puts_the_headless_wheel_over_the_others(folder: Path) -> None:
+def test_make_puts_the_headless_wheel_over_the_others(folder) -> None:
     scratch = no_desktop(*NEWEST)(folder)
     plain = folder / 'env'
     plain.symlink_to(scratch.python.parents[1])  # make knows no names with spaces
@@ -397,7 +395,7 @@ def test_make_puts_the_headless_wheel_over_the_others(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_python_too_old_is_told_how_to_make_an_environment(folder: Path) -> None:
+def test_a_python_too_old_is_told_how_to_make_an_environment(folder) -> None:
     """Both what the doctor says and what `make install` says, in a copy of the project."""
     old, new = (
         sorted(Path.home().glob('.pyenv/versions/3.9.*/bin/python')),
@@ -459,7 +457,7 @@ def test_every_probe_blames_a_package_that_is_there(probe) -> None:
     assert probe.blamed in {package.distribution for package in PACKAGES}
 
 
-def test_paths_with_spaces_and_pythons_without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_with_spaces_and_pythons_without_pip(monkeypatch) -> None:
     monkeypatch.setattr(sys, 'executable', "/opt/it's mine/bin/python")
     python = """'/opt/it'"'"'s mine/bin/python'"""
     assert repair.install('av>=11') == f'{python} -m pip install "av>=11"'
@@ -472,7 +470,7 @@ def test_paths_with_spaces_and_pythons_without_pip(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def versions(monkeypatch) -> dict[str, str]:
     """Installed versions, to be filled by a test."""
     found: dict[str, str] = {}
     monkeypatch.setattr(repair, 'distribution_version', found.get)
@@ -483,7 +481,7 @@ def steps(command: str) -> list[str]:
     return [step.partition(' -m pip ')[2] for step in command.split(' && ')]
 
 
-def test_opencv_comes_in_one_version_that_fits_numpy(versions: dict[str, str]) -> None:
+def test_opencv_comes_in_one_version_that_fits_numpy(versions) -> None:
     both = '"opencv-python=={0}" "opencv-contrib-python=={0}"'
     new, old = both.format('5.0.0.93'), both.format('4.11.0.86')
     assert steps(repair.install('mmaction2==1.2.0')) == [f'install "mmaction2==1.2.0" {new}']
@@ -508,7 +506,7 @@ def test_opencv_comes_in_one_version_that_fits_numpy(versions: dict[str, str]) -
     assert repair.opencv_version() == '4.11.0.86'
 
 
-def test_a_headless_wheel_stays_the_last(versions: dict[str, str]) -> None:
+def test_a_headless_wheel_stays_the_last(versions) -> None:
     versions |= {'numpy': '2.4.6', 'opencv-python-headless': '4.13.0.92'}
     fetch, install, usual, headless = steps(repair.install('mmcv-lite>=2.0'))
     assert fetch.startswith('wheel ') and fetch.endswith('"opencv-python-headless==5.0.0.93"')

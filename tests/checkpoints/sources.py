@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from mmaction.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 import sta.models  # noqa: F401  (registers the backbone)
+from sta.checkpoints import load_checkpoint, read_state_dict
+from sta.errors import CheckpointError
 from tests.models.small_vit import randomise
 
 BACKBONE = {
@@ -119,3 +123,35 @@ WRAPPINGS = {
     'model_state_dict': lambda weights: {'model_state_dict': weights, 'loss': 0.3},
     'twice': lambda weights: {'state_dict': {'model': weights}},
 }
+
+
+class Touch:
+    """Unpickled without care it makes a call, such as one that makes a file."""
+
+    def __init__(self, call: Callable, *arguments: Any) -> None:
+        self.parts = call, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.parts
+
+
+def refusal(source: Path | str | Weights, model: nn.Module | None = None) -> str:
+    """The line of a refusal to read a file, which names it, or to load it into a model.
+
+    Args:
+        source: a file, which is read where no model is given, or weights.
+        model: which must stay as it was; by default a small one for weights.
+    """
+    if model is None and isinstance(source, dict):
+        model = recognizer(seed=1)
+    before = {} if model is None else weights_of(model)
+    with pytest.raises(CheckpointError) as caught:
+        if model is None:
+            read_state_dict(source)
+        else:
+            load_checkpoint(model, source)
+    message = str(caught.value)
+    assert '\n' not in message and (isinstance(source, dict) or str(source) in message)
+    for name, tensor in before.items():
+        assert torch.equal(model.state_dict()[name], tensor), f'{name} was changed before it failed'
+    return message

@@ -10,8 +10,14 @@ from mmengine.runner import Runner
 from sta.checkpoints import load_checkpoint, load_encoder, read_state_dict
 from sta.checkpoints.read import read_contents
 from sta.errors import CheckpointError
-from tests.checkpoints.refusals import refusal
-from tests.checkpoints.sources import WRAPPINGS, Weights, recognizer, weights_of, with_prefix
+from tests.checkpoints.sources import (
+    WRAPPINGS,
+    Weights,
+    recognizer,
+    refusal,
+    weights_of,
+    with_prefix,
+)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,15 @@ from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from sta.checkpoints import load_checkpoint, read_state_dict
 from sta.checkpoints.read import read_contents
-from tests.checkpoints.refusals import refusal
-from tests.checkpoints.sources import authors_names, logits, optimizer_state, recognizer, weights_of
-from tests.checkpoints.test_strangers import Touch
+from tests.checkpoints.sources import (
+    Touch,
+    authors_names,
+    logits,
+    optimizer_state,
+    recognizer,
+    refusal,
+    weights_of,
+)
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(dcp, 'save'), reason='torch < 2.2 has no save'),

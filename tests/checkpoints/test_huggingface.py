@@ -7,9 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from sta.checkpoints import load_checkpoint
-from sta.errors import CheckpointError
 from tests.checkpoints.hf_models import hf_logits, hf_model, older_names, with_eps
-from tests.checkpoints.sources import Weights, logits, recognizer, weights_of
+from tests.checkpoints.sources import logits, recognizer, refusal, weights_of
 
 pytest.importorskip('transformers')
 SOURCE = 'VideoMAE (Hugging Face)'
@@ -98,15 +97,6 @@ def test_below_a_prefix(front) -> None:
     torch.testing.assert_close(loaded_logits(weights, expected), expected, atol=1e-5, rtol=0)
 
 
-def refusal(weights: Weights, **backbone) -> str:
-    model = recognizer(seed=1, **backbone)
-    before = logits(model)
-    with pytest.raises(CheckpointError) as caught:
-        load_checkpoint(model, weights)
-    assert torch.equal(logits(model), before) and '\n' not in str(caught.value)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize('part', ['query', 'key', 'value'])
 def test_a_missing_projection_is_named(part) -> None:
     weights = weights_of(hf_model())
@@ -122,31 +112,21 @@ def test_a_missing_projection_is_named(part) -> None:
         torch.zeros(24, 12),
         torch.zeros(24, 24, dtype=torch.float64),
         torch.zeros(24, 24).to_sparse(),
+        torch.ones(()),
     ],
-    ids=['shape', 'dtype', 'sparse'],
+    ids=['shape', 'dtype', 'sparse', 'no matrix'],
 )
 def test_projections_unlike_each_other_are_refused(wrong) -> None:
     message = refusal({**weights_of(hf_model()), f'{KEY}.weight': wrong})
     assert f'key {tuple(wrong.shape)} {str(wrong.dtype)[6:]}' in message
 
 
-def test_projections_that_are_no_matrices_are_refused() -> None:
-    parts = {
-        QUERY.replace('query', p) + '.weight': torch.ones(()) for p in ('query', 'key', 'value')
-    }
-    assert 'query () float32, key () float32' in refusal({**weights_of(hf_model()), **parts})
-
-
-def test_one_bias_of_two_is_not_enough() -> None:
+def test_biases_that_lack_or_have_two_names_are_refused() -> None:
     weights = weights_of(hf_model())
+    twice = {**weights, QUERY.replace('query', 'q_bias'): torch.zeros(24)}
+    assert 'two tensors are both called backbone.blocks.1.attn.q_bias' in refusal(twice)
     del weights[f'{QUERY}.bias']
     assert '(1 missing: backbone.blocks.1.attn.q_bias)' in refusal(weights)
-
-
-def test_a_bias_under_both_names_is_refused() -> None:
-    weights = weights_of(hf_model())
-    weights[QUERY.replace('query', 'q_bias')] = torch.zeros(24)
-    assert 'two tensors are both called backbone.blocks.1.attn.q_bias' in refusal(weights)
 
 
 @pytest.mark.parametrize('name', [f'{KEY}.bias', KEY.replace('key', 'k_bias')])
@@ -187,12 +167,9 @@ def test_pre_training_checkpoints_are_told() -> None:
     assert '2 blocks of width 24 but no classifier, as pre-trained encoders' in message
 
 
-def test_a_first_token_model_says_how_to_evaluate_it() -> None:
+def test_models_of_other_settings_say_how_to_evaluate_them() -> None:
     message = refusal(weights_of(hf_model(use_mean_pooling=False)))
     assert message.endswith('set model.backbone.use_mean_pooling=False and evaluate it unpruned')
-
-
-def test_a_model_without_biases_says_how_to_evaluate_it() -> None:
     message = refusal(weights_of(hf_model(qkv_bias=False)))
     assert '4 missing: backbone.blocks.0.attn.q_bias' in message
     assert message.endswith('set model.backbone.qkv_bias=False')

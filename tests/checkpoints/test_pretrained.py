@@ -10,7 +10,7 @@ from sta.checkpoints import load_checkpoint, load_encoder
 from sta.errors import CheckpointError
 from tests.checkpoints.hf_models import hf_model
 from tests.checkpoints.sources import HEAD_NAMES, Weights, authors_names, recognizer, weights_of
-from tests.checkpoints.test_swin_checkpoints import recognizer as swin_recognizer
+from tests.checkpoints.test_swin_checkpoints import swin
 
 NORM = ('backbone.fc_norm.bias', 'backbone.fc_norm.weight')
 
@@ -128,7 +128,7 @@ def test_a_head_pooling_the_first_token_takes_the_norm_of_the_encoder() -> None:
 
 def test_videoswin_of_other_classes() -> None:
     """Its last norm is one of the body's."""
-    teacher, model = swin_recognizer(seed=1), swin_recognizer(seed=2)
+    teacher, model = swin(seed=1), swin(seed=2)
     weights = weights_of(teacher)
     weights['cls_head.fc_cls.weight'] = torch.ones(3, 96)
     report = load_encoder(model, weights)

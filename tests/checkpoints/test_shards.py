@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from sta.checkpoints import read_state_dict
 from sta.checkpoints.read import LARGEST_INDEX
 from sta.errors import CheckpointError
-from tests.checkpoints.refusals import refusal
-from tests.checkpoints.test_strangers import Touch
+from tests.checkpoints.sources import Touch, refusal
 
 INDEX = 'model.safetensors.index.json'
 WEIGHTS = {'a': torch.zeros(2), 'b': torch.ones(3), 'c': torch.full((4,), 2.0)}

@@ -156,7 +156,9 @@ def test_a_model_compiled_by_dynamo(make) -> None:
 
 @pytest.mark.filterwarnings('ignore:Dynamo detected a call to a `functools.lru_cache`')
 @pytest.mark.parametrize('make', [huggingface, *SLOW])
-@pytest.mark.parametrize('way', ['torch.compile', 'model.compile'])
+@pytest.mark.parametrize(
+    'way', ['torch.compile', pytest.param('model.compile', marks=pytest.mark.slow)]
+)
 def test_pruning_comes_and_goes_in_a_compiled_model(make, way) -> None:
     """Compiled and run whole, pruned, with another pruner, and whole again."""
     pair = make()

@@ -25,8 +25,8 @@ MORE = {
 }
 ALL = {**PRUNERS, **MORE}
 QUICK = {
-    'vit': ('unpruned', 'sta', 'random', 'merge', 'drop'),
-    'swin': ('unpruned', 'sta', 'rounds'),
+    'vit': ('unpruned', 'sta', 'random', 'merge'),
+    'swin': ('sta',),
 }
 CASES = [
     pytest.param(kind, name, marks=() if name in QUICK[kind] else pytest.mark.slow)
@@ -75,7 +75,7 @@ def test_one_graph_serves_every_batch_of_a_size(kind: str, name: str) -> None:
     assert not counters['graph_break']
 
 
-@pytest.mark.parametrize('kind', ['vit', 'swin'])
+@pytest.mark.parametrize('kind', ['vit', pytest.param('swin', marks=pytest.mark.slow)])
 def test_every_variant_compiles_once(kind: str) -> None:
     """Settings are parsed anew whenever a variant is set; the graphs made for them still hold."""
     model, make = tiny(kind, 'sta')

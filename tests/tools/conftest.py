@@ -7,46 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from matplotlib.figure import Figure
 
-from sta.report import folder as report_folder
-from sta.sweeps import collect as sweep_collection
+from sta.report import page
+from sta.report.page import add_examples
 from sta.sweeps import run as sweep_run
 from sta.sweeps.job import ElementJob
-from tests.checkpoints.sources import WRAPPINGS, authors_names
 
-from .conversions import half_weights
 from .tiny import Tiny, child_config, make_tiny, run_tool
 
 
 @pytest.fixture(scope='session')
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+def tiny(tmp_path_factory) -> Tiny:
     return make_tiny(tmp_path_factory.mktemp('tiny'))
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(tmp_path, monkeypatch) -> None:
     """Default folders are relative to the current one."""
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def blank_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes half of a tiny evaluation: only tests of pictures, so marked, draw.
-
-    Module-wide fixtures are run before this one, and draw.
-    """
-    if request.node.get_closest_marker('pictures'):
-        return
-    for module in (report_folder, sweep_collection):
-        for name in ('plot_accuracy_vs_gflops', 'plot_accuracy_vs_throughput'):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, lambda *_, **__: Figure(figsize=(1, 1)))
+@pytest.fixture(scope='module', autouse=True)
+def without_examples() -> Iterator[None]:
+    """Example clips take half of a tiny evaluation: only tests that use `examples` have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, 'add_examples', lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture
-def child(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
+def examples(monkeypatch) -> None:
+    monkeypatch.setattr(page, 'add_examples', add_examples)
+
+
+@pytest.fixture
+def child(tiny, tmp_path) -> Callable[..., Path]:
     """Make a config that changes one of the tiny ones."""
 
     def make(text: str, parent: Path = tiny.one_view) -> Path:
@@ -56,7 +51,7 @@ def child(tiny: Tiny, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture) -> Callable[..., str]:
+def refused(capsys) -> Callable[..., str]:
     """Run a tool that must fail with one clear line; gives the line."""
 
     def run(tool: str, *arguments: object, said: tuple[str, ...]) -> str:
@@ -75,7 +70,7 @@ def refused(capsys: pytest.CaptureFixture) -> Callable[..., str]:
 
 
 @pytest.fixture
-def misused(capsys: pytest.CaptureFixture) -> Callable[..., None]:
+def misused(capsys) -> Callable[..., None]:
     """Run a tool whose arguments argparse itself refuses."""
 
     def run(tool: str, *arguments: object, said: tuple[str, ...]) -> None:
@@ -89,15 +84,7 @@ def misused(capsys: pytest.CaptureFixture) -> Callable[..., None]:
 
 
 @pytest.fixture
-def authors(tiny: Tiny, tmp_path: Path) -> Path:
-    """The tiny checkpoint as the authors of VideoMAE would have saved it, in half precision."""
-    weights = dict(reversed(half_weights(tiny).items()))  # no order is to be relied on
-    torch.save(WRAPPINGS['model'](authors_names(weights)), tmp_path / 'authors.pth')
-    return tmp_path / 'authors.pth'
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def in_process(monkeypatch) -> Iterator[list[str]]:
     """Elements run in this process, which spares them the start of Python; gives their names."""
     names: list[str] = []
 

@@ -1,23 +1,26 @@
-"""The benchmark's figures agree with one another."""
+"""Figures of a benchmark agree with one another; mmaction2's loop finds the same."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+import multiprocessing
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sta.analysis import count_costs
-from sta.analysis.speed import Timing
+from sta.analysis.speed import Timing, measure
+from sta.engine.benchmarking import run_host_loop
 from sta.engine.config import load_config
 from sta.engine.session import build_model
 from sta.pruning import expand_variants
 from sta.report import benchmark_rows
 
-from .tiny import NUM_VIDEOS, Tiny, run_tool
+from .tiny import NUM_VIDEOS, forget_loggers, run_tool
 
 
 def figures(path: Path) -> tuple[str, dict[str, dict[str, float | None]]]:
@@ -28,20 +31,20 @@ def figures(path: Path) -> tuple[str, dict[str, dict[str, float | None]]]:
 
 
 @pytest.fixture(scope='module')
-def measured(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
+def measured(tiny, tmp_path_factory) -> tuple[str, dict]:
     path = tmp_path_factory.mktemp('benchmark') / 'folder' / 'speed.csv'
     arguments = ('--schedules', '0', '4', '--vs', 'mmaction2', '--rounds', '5')
     assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', path) == 0
     return figures(path)
 
 
-def test_the_conditions_stand_above_the_figures(measured: tuple[str, dict]) -> None:
+def test_the_conditions_stand_above_the_figures(measured) -> None:
     title, _ = measured
     for part in ('# one_view', 'batch 2', 'fp32', 'CPU', 'threads', 'torch', '5 interleaved'):
         assert part in title
 
 
-def test_ratios_are_those_of_the_times(measured: tuple[str, dict]) -> None:
+def test_ratios_are_those_of_the_times(measured) -> None:
     _, rows = measured
     assert list(rows) == ['mmaction2', 'unpruned', 'sta-4']
     for row in rows.values():
@@ -52,7 +55,7 @@ def test_ratios_are_those_of_the_times(measured: tuple[str, dict]) -> None:
         assert row['speedup_vs_mmaction2'] == pytest.approx(host / row['ms_median'])
 
 
-def test_costs_and_shares(measured: tuple[str, dict], tiny: Tiny) -> None:
+def test_costs_and_shares(measured, tiny) -> None:
     _, rows = measured
     model = build_model(load_config(str(tiny.one_view)))
     variants = expand_variants([0, 4], [{'type': 'STAPruner'}])
@@ -85,9 +88,7 @@ def test_figures_by_hand() -> None:
     assert pruned['speedup_vs_mmaction2'] is None
 
 
-def test_without_the_unpruned_model_there_is_nothing_to_compare_with(
-    tiny: Tiny, tmp_path: Path
-) -> None:
+def test_without_the_unpruned_model_there_is_nothing_to_compare_with(tiny, tmp_path) -> None:
     arguments = ('--schedules', '4', '--pruner', 'random', '--rounds', '1', '--dtype', 'bf16')
     assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
     title, rows = figures(tmp_path / 'speed.csv')
@@ -96,9 +97,7 @@ def test_without_the_unpruned_model_there_is_nothing_to_compare_with(
     assert row['speedup_vs_unpruned'] is None and row['speedup_bound'] is None
 
 
-def test_json_beside_the_csv_holds_every_round_and_the_conditions(
-    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_json_beside_the_csv_holds_every_round_and_the_conditions(tiny, tmp_path, capsys) -> None:
     """Two sizes of batch on real frames, and passes from the file to the scores."""
     path = tmp_path / 'speed.csv'
     arguments = ('--schedules', '0', '4', '--batch-sizes', '1', '3', '--rounds', '3')
@@ -122,20 +121,11 @@ def test_json_beside_the_csv_holds_every_round_and_the_conditions(
     assert len(found['videos']) == 4 and found['clip_shape'] == [3, 16, 32, 32]
     assert '--batch-sizes 1 3' in found['command']
     assert found['machine']['cores'] >= 1 and found['machine']['versions']['torch']
-    assert (
-        set(found['state_before'])
-        == set(found['state_after'])
-        == {
-            'cpu_mhz',
-            'load_1_min',
-            'gpu',
-        }
-    )
+    for state in ('state_before', 'state_after'):
+        assert set(found[state]) == {'cpu_mhz', 'load_1_min', 'gpu'}
 
 
-def test_the_configs_list_is_decoded_where_no_clips_are_given(
-    tiny: Tiny, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_configs_list_is_decoded_where_no_clips_are_given(tiny, capsys) -> None:
     """By a config that says nothing of testing, too."""
     arguments = ('--schedules', '4', '--rounds', '1', '--warm-up', '0', '--end-to-end')
     arguments += ('--cfg-options', 'test_cfg=None')
@@ -144,7 +134,7 @@ def test_the_configs_list_is_decoded_where_no_clips_are_given(
     assert f'end to end, {NUM_VIDEOS} videos' in shown and 'noise' in shown
 
 
-def test_backward_passes(tiny: Tiny, tmp_path: Path) -> None:
+def test_backward_passes(tiny, tmp_path) -> None:
     arguments = ('--schedules', '0', '4', '--rounds', '3', '--backward', '--vs', 'mmaction2')
     assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
     title, rows = figures(tmp_path / 'speed.csv')
@@ -153,7 +143,7 @@ def test_backward_passes(tiny: Tiny, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_contestants(tiny: Tiny, tmp_path: Path) -> None:
+def test_compiled_contestants(tiny, tmp_path) -> None:
     arguments = ('--schedules', '0', '4', '--rounds', '1', '--batch-sizes', '1', '2', '--compile')
     assert run_tool('benchmark', tiny.one_view, *arguments, '--csv', tmp_path / 'speed.csv') == 0
     title, rows = figures(tmp_path / 'speed.csv')
@@ -181,9 +171,7 @@ def test_compiled_contestants(tiny: Tiny, tmp_path: Path) -> None:
         (['--cfg-options', 'model.backbone.num_frames=8', '--clips'], ('do not suit the model',)),
     ],
 )
-def test_mistakes_take_one_line(
-    tiny: Tiny, tmp_path: Path, refused: Callable, arguments: list[str], said: tuple[str, ...]
-) -> None:
+def test_mistakes_take_one_line(tiny, tmp_path, refused, arguments, said) -> None:
     (tmp_path / 'list.txt').write_text('absent.mp4 0\n')
     (tmp_path / 'broken.mp4').write_bytes(b'no video')
     if arguments[-1] == '--clips':
@@ -191,3 +179,79 @@ def test_mistakes_take_one_line(
     arguments = [tiny.folder / 'videos' if word == 'V' else word for word in arguments]
     common = ('--schedules', '0', '--rounds', '1', '--warm-up', '0')
     refused('benchmark', tiny.one_view, *common, *arguments, said=said)
+
+
+@pytest.mark.parametrize('schedule', ['0', '3'])
+def test_mmaction2s_loop_finds_the_same_accuracy(tiny, tmp_path, schedule) -> None:
+
+    folder = tmp_path / 'run'
+    more = ('--schedules', schedule, '--pruners', 'sta', '--work-dir', folder)
+    assert run_tool('test', tiny.one_view, tiny.checkpoint, *more) == 0
+    expected = json.loads((folder / 'results.json').read_text())['rows'][0]['top1_percent']
+    forget_loggers()
+    config = load_config(str(tiny.one_view))
+    where = str(tmp_path / 'host')
+    found = run_host_loop(config, str(tiny.checkpoint), schedule=schedule, work_dir=where)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_the_comparison(tiny, capsys) -> None:
+    more = ('--schedules', '0', '3', '--max-videos', '5')
+    assert run_tool('benchmark_evaluation', tiny.one_view, tiny.checkpoint, *more) == 0
+    said = ' '.join(capsys.readouterr().out.split())
+    assert '5 videos at 2 schedules (0, 3)' in said and 'times as long' in said
+
+
+def test_a_command_is_measured_with_its_children() -> None:
+    """A child that holds 200 MB for a while counts."""
+    child = 'import time; b = bytearray(b"x") * 200_000_000; time.sleep(0.7)'
+    call = f'subprocess.run([sys.executable, "-c", {child!r}])'
+    parent = f'import subprocess, sys; {call}; print("x")'
+    usage = measure([sys.executable, '-c', parent])
+    assert usage.output == 'x\n'
+    assert usage.wall_s > 0.7
+    if sys.platform == 'linux':
+        assert 200 < usage.peak_mb < 400
+
+
+def test_a_command_that_fails() -> None:
+    with pytest.raises(RuntimeError, match='failed with 3: no luck'):
+        measure([sys.executable, '-c', 'print("no luck"); raise SystemExit(3)'])
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (('--rounds', '0'), '--rounds must be at least 1, got 0'),
+        (('--max-videos', '-2'), '--max-videos must be at least 1, got -2'),
+        (('--schedules', '0', 'x'), "error: schedule 'x' is not understood"),
+        (('--schedules', '99'), 'error: pruning stage 1 (after block 0): cannot drop 99 of 16'),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_runs(refused, tiny, more, said) -> None:
+    refused('benchmark_evaluation', tiny.one_view, tiny.checkpoint, *more, said=(said,))
+
+
+def test_decoding_is_timed_both_ways(tiny) -> None:
+    """In a process of its own: it settles with one thread."""
+
+    def process() -> None:
+        with open('said.txt', 'w') as said, redirect_stdout(said):
+            status = run_tool('benchmark_decoding', tiny.six_views, videos, '--rounds', '1')
+        sys.exit(status)
+
+    videos = tiny.folder / 'videos'
+    child = multiprocessing.get_context('fork').Process(target=process)
+    child.start()
+    child.join(timeout=120)
+    assert child.exitcode == 0
+    said = ' '.join(Path('said.txt').read_text().split())
+    assert '7 videos, views (6, 3, 16, 32, 32) of 0 MB' in said
+    for way in ('pyav, guarded', 'pyav, in the same process', 'decord, guarded'):
+        assert way in said
+
+
+def test_decoding_of_nothing(refused, tiny, tmp_path) -> None:
+    refused('benchmark_decoding', tiny.one_view, tmp_path, said=('holds no video',))
+    refused('benchmark_decoding', tiny.one_view, tmp_path, '--rounds', '0', said=('at least 1',))

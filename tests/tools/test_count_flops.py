@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from .tiny import ROOT, Tiny, run_tool
+from .tiny import ROOT, run_tool
 
 VIT_B = {'unpruned': 180.49, 'sta-32': 136.32, 'sta-48': 115.86, 'sta-64': 96.53}
 LEFT = {'sta-32': [1312, 1184, 1120], 'sta-48': [1184, 992, 896], 'sta-64': [1056, 800, 672]}
@@ -24,7 +22,7 @@ def printed(capsys: pytest.CaptureFixture, *arguments: object) -> dict[str, list
     return {**found, '': ' '.join(text.split())}
 
 
-def test_the_costs_of_vit_b_on_kinetics(capsys: pytest.CaptureFixture) -> None:
+def test_the_costs_of_vit_b_on_kinetics(capsys) -> None:
     found = printed(capsys, ROOT / 'configs' / 'sta_vit_k400.py')
     for name, gflops in VIT_B.items():
         before, *left, per_view, per_video, saved, params = found[name]
@@ -38,16 +36,14 @@ def test_the_costs_of_vit_b_on_kinetics(capsys: pytest.CaptureFixture) -> None:
     assert '15 views per video' in found['']
 
 
-def test_ssv2_has_two_clips_and_three_crops(capsys: pytest.CaptureFixture) -> None:
+def test_ssv2_has_two_clips_and_three_crops(capsys) -> None:
     found = printed(capsys, ROOT / 'configs' / 'sta_vit_s_ssv2.py', '--schedules', '0')
     assert '6 views per video' in found['']
     per_view, per_video = map(float, found['unpruned'][2:4])
     assert per_video == pytest.approx(6 * per_view, rel=1e-3)
 
 
-def test_flags_and_options_change_what_is_counted(
-    capsys: pytest.CaptureFixture, tiny: Tiny
-) -> None:
+def test_flags_and_options_change_what_is_counted(capsys, tiny) -> None:
     arguments = ('--schedules', '3', '--pruners', 'random', 'tome')
     found = printed(capsys, tiny.one_view, *arguments)
     assert list(found) == ['random-3', 'tome-3', '']
@@ -58,16 +54,12 @@ def test_flags_and_options_change_what_is_counted(
     assert float(deeper['random-3'][-1]) > 1.5 * float(found['random-3'][-1])
 
 
-def test_neither_data_nor_weights_are_touched(
-    capsys: pytest.CaptureFixture, child: Callable[..., Path]
-) -> None:
+def test_neither_data_nor_weights_are_touched(capsys, child) -> None:
     text = 'test_dataloader = dict(dataset=dict(ann_file="nowhere.txt"))'
     assert printed(capsys, child(text))['unpruned'][0] == '128'
 
 
-def test_a_config_without_an_evaluation_is_counted_unpruned(
-    capsys: pytest.CaptureFixture, tmp_path: Path
-) -> None:
+def test_a_config_without_an_evaluation_is_counted_unpruned(capsys, tmp_path) -> None:
     model = (ROOT / 'configs' / '_base_' / 'models' / 'sta_vit.py').read_text()
     path = tmp_path / 'model.py'
     path.write_text(model.split('# One pass')[0])
@@ -77,9 +69,7 @@ def test_a_config_without_an_evaluation_is_counted_unpruned(
     assert '1 view per video' in found['']
 
 
-def test_budgets_are_met_and_the_parameter_is_printed(
-    capsys: pytest.CaptureFixture, tiny: Tiny
-) -> None:
+def test_budgets_are_met_and_the_parameter_is_printed(capsys, tiny) -> None:
     arguments = ('--budget', '0.8', '0.6', '--pruners', 'sta', 'random')
     found = printed(capsys, tiny.one_view, *arguments)
     lines = re.findall(

@@ -14,6 +14,8 @@ from sta.report import read_scores
 
 from .tiny import Tiny, run_tool
 
+pytestmark = pytest.mark.usefixtures('examples')
+
 
 def evaluate(tiny: Tiny, folder: Path, *arguments: object, config: Path | None = None) -> Path:
     given = (config or tiny.one_view, tiny.checkpoint, '--work-dir', folder, *arguments)
@@ -25,7 +27,7 @@ def listed(folder: Path) -> dict:
     return json.loads((folder / 'examples' / 'examples.json').read_text())
 
 
-def test_four_by_default_with_every_stage(tiny: Tiny, tmp_path: Path) -> None:
+def test_four_by_default_with_every_stage(tiny, tmp_path) -> None:
     folder = evaluate(tiny, tmp_path / 'run', '--pruners', 'tome', 'sta')
     found = listed(folder)
     scores = read_scores(folder / 'scores.npz')
@@ -50,21 +52,19 @@ def test_four_by_default_with_every_stage(tiny: Tiny, tmp_path: Path) -> None:
     assert all(example['name'] in page for example in found['examples'])
 
 
-def test_a_view_of_several_is_named(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_view_of_several_is_named(tiny, tmp_path) -> None:
     found = listed(evaluate(tiny, tmp_path / 'run', '--examples', 1, config=tiny.six_views))
     [example] = found['examples']
     assert example['caption'].endswith('Shown is clip 2 of 2, the middle of 3 crops.')
 
 
-def test_none_where_none_are_wanted(tiny: Tiny, tmp_path: Path) -> None:
+def test_none_where_none_are_wanted(tiny, tmp_path) -> None:
     folder = evaluate(tiny, tmp_path / 'run', '--examples', 0)
     assert not (folder / 'examples').exists()
     assert '--examples N makes them' in (folder / 'report.html').read_text()
 
 
-def test_pruners_that_merge_have_none_and_the_page_says_so(
-    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_pruners_that_merge_have_none_and_the_page_says_so(tiny, tmp_path, capsys) -> None:
     folder = evaluate(tiny, tmp_path / 'run', '--pruners', 'tome')
     reason = 'No example clips: no variant drops tokens that have a place.'
     assert listed(folder) == {'note': reason, 'examples': []}
@@ -73,7 +73,7 @@ def test_pruners_that_merge_have_none_and_the_page_says_so(
 
 
 def test_videos_that_are_gone_meanwhile_do_not_sink_the_evaluation(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path, monkeypatch
 ) -> None:
     """Scores are stored, the run was cut off before its results, and the disk is away."""
     folder = evaluate(tiny, tmp_path / 'run', '--examples', 0)
@@ -93,9 +93,7 @@ def test_videos_that_are_gone_meanwhile_do_not_sink_the_evaluation(
     assert 'it is gone' in (folder / 'report.html').read_text()
 
 
-def test_whatever_goes_wrong_the_results_stand(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_whatever_goes_wrong_the_results_stand(tiny, tmp_path, monkeypatch, capsys) -> None:
     def fails(model, clip):
         raise RuntimeError('CUDA out of memory.\nTry this and that')
 
@@ -107,9 +105,7 @@ def test_whatever_goes_wrong_the_results_stand(
 
 
 @pytest.mark.parametrize('number', [-1, 21])
-def test_a_number_out_of_range_is_one_line(
-    tiny: Tiny, tmp_path: Path, number: int, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_number_out_of_range_is_one_line(tiny, tmp_path, number, capsys) -> None:
     given = (tiny.one_view, tiny.checkpoint, '--work-dir', tmp_path / 'run')
     assert run_tool('test', *given, '--examples', number) != 0
     assert f'--examples must be 0 to 20, got {number}' in capsys.readouterr().err
@@ -117,7 +113,7 @@ def test_a_number_out_of_range_is_one_line(
 
 
 @pytest.mark.pictures
-def test_the_page_stays_small(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_stays_small(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr('sta.visualization.examples.MOST_BYTES', 30_000)
     folder = evaluate(tiny, tmp_path / 'run', '--examples', 7)
     found = listed(folder)
@@ -127,9 +123,7 @@ def test_the_page_stays_small(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.Mo
     assert f'more than {shown} would make the page too large' in found['note']
 
 
-def test_slow_models_show_fewer_unless_asked(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_models_show_fewer_unless_asked(tiny, tmp_path, monkeypatch) -> None:
     clock = iter(range(0, 10_000, 15))  # every look at the clock is 15 s later
     monkeypatch.setattr('sta.visualization.examples.time.monotonic', lambda: next(clock))
     found = listed(evaluate(tiny, tmp_path / 'a'))

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,21 @@ from sta.engine.session import build_model
 from sta.export import check as checking
 from sta.export import run_file
 from sta.export import write as export_writing
-from sta.export import write as onnx_model
+from sta.pruning import chosen_variants
 
 from .tiny import ROOT, Tiny, run_tool, save_weights
 
 CASES = [
-    ('onnx', 'sta', '4', 'uint8'),
-    ('onnx', 'vid-tldr', '2', 'float'),
+    ('onnx', 'sta:score=temporal', '4', 'normalised'),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             ('onnx', 'sta', '0', 'normalised'),
+            ('onnx', 'sta', '4', 'uint8'),
+            ('onnx', 'vid-tldr', '2', 'float'),
             ('onnx', 'tome', '2', 'normalised'),
             ('onnx', 'tome-drop', '2', 'normalised'),
             ('onnx', 'semantic', '4', 'normalised'),
-            ('onnx', 'temporal', '4', 'normalised'),
             ('onnx', 'sta:first_frame=tome_rounds,similarity=ffn', '4', 'normalised'),
             ('onnx', 'sta:affinity=dot,previous=kept', '4', 'normalised'),
             ('pt2', 'random', '4', 'normalised'),
@@ -56,21 +55,18 @@ def logits_elsewhere(path: Path, clips: np.ndarray, folder: Path) -> np.ndarray:
     environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
     code = (
         'import sys, runpy; sys.modules["sta"] = None; sys.modules["mmaction"] = None; '
-        'runpy.run_path(sys.argv[0], run_name="__main__")'
+        f'runpy.run_path({str(script)!r}, run_name="__main__")'
     )
-    code = code.replace('sys.argv[0]', repr(str(script)))
-    command = [sys.executable, '-c', code, path, 'clips.npy', 'logits.npy']
-    subprocess.run([str(c) for c in command], cwd=folder, env=environment, check=True)
+    command = [sys.executable, '-c', code, str(path), 'clips.npy', 'logits.npy']
+    subprocess.run(command, cwd=folder, env=environment, check=True)
     return np.load(folder / 'logits.npy')
 
 
-def eager(tiny: Tiny, clips: torch.Tensor, pruner: str, schedule: int) -> np.ndarray:
+def eager(tiny: Tiny, clips: torch.Tensor, pruner: str, schedule: str) -> np.ndarray:
     """What the recognizer itself says of frames."""
-    from sta.pruning import chosen_variants
-
     model = build_model(load_config(str(tiny.one_view))).eval()
     load_checkpoint(model, str(tiny.checkpoint))
-    variant = chosen_variants({}, schedules=[str(schedule)], pruners=[pruner])[-1]
+    variant = chosen_variants({}, schedules=[schedule], pruners=[pruner])[-1]
     data = {'inputs': list(clips), 'data_samples': [None] * len(clips)}
     with torch.no_grad(), model.backbone.using(variant):
         inputs = model.data_preprocessor(data, training=False)['inputs']
@@ -88,30 +84,51 @@ def given(frames: torch.Tensor, pixels: str, side: dict) -> np.ndarray:
     return (values - mean) / std
 
 
+def side_of(out: Path) -> dict:
+    return json.loads(Path(f'{out}.json').read_text())
+
+
 @pytest.mark.parametrize(('file_format', 'pruner', 'schedule', 'pixels'), CASES)
 def test_a_fresh_process_computes_the_same(
-    tiny: Tiny, tmp_path: Path, file_format: str, pruner: str, schedule: str, pixels: str
+    tiny, tmp_path, file_format, pruner, schedule, pixels
 ) -> None:
     pytest.importorskip('onnxruntime')
-    out = tmp_path / f'model.{file_format}'
-    arguments = ('--schedule', schedule, '--pruner', pruner, '--input', pixels, '--out', out)
+    arguments = ('--schedule', schedule, '--pruner', pruner, '--input', pixels)
     arguments += ('--format', file_format)
     assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, f'{out.name}.json']
-    side = json.loads(Path(f'{out}.json').read_text())
+    [folder] = tmp_path.glob('work_dirs/one_view')
+    [out] = folder.glob(f'*.{file_format}')
+    assert sorted(p.name for p in folder.iterdir()) == [out.name, f'{out.name}.json']
+    side = side_of(out)
     picture = torch.randint(0, 170, (5, 3, 1, 32, 32))
     frames = (picture + torch.randint(0, 86, (5, 3, 16, 32, 32))).to(torch.uint8)
     logits = logits_elsewhere(out, given(frames, pixels, side), tmp_path)
-    apart = np.abs(logits - eager(tiny, frames, pruner, int(schedule))).max(1)
+    apart = np.abs(logits - eager(tiny, frames, pruner, schedule)).max(1)
     # One clip may have two tokens of nearly equal score, see sta.export.check.
     assert (apart < 1e-4).sum() >= 4, apart
     assert list(side['verified']['differences']) == ['3', '2', '1']
     for differences in side['verified']['differences'].values():
         assert len(differences) == 6 and max(differences) < 1e-4
+    assert side['input']['shape'] == ['batch', 3, 16, 32, 32]
+    assert side['output']['shape'] == ['batch', 7]
+    assert side['versions']['torch'] == torch.__version__
+    assert side['checkpoint'] == str(tiny.checkpoint)
+    if (pruner, pixels) != ('sta:score=temporal', 'normalised'):
+        return
+    assert side['variant'] == out.stem == 'temporal-4'
+    assert side['pruner'] == {'type': 'STAPruner', 'score': 'temporal'}
+    assert [stage['num_drop'] for stage in side['schedule']] == [4, 4, 4]
+    assert side['tokens_after_stages'] == [96, 80, 72]
+    assert side['input']['mean'] == [123.675, 116.28, 103.53]
+    assert side['input']['values'] == 'float32: (RGB from 0 to 255, less mean) / std'
+    assert (
+        f'--pruner sta:score=temporal --input normalised --format {file_format}'
+        in (side['command'])
+    )
 
 
-@pytest.mark.parametrize('file_format', ['onnx', pytest.param('pt2', marks=pytest.mark.slow)])
-def test_video_swin_goes_into_both_formats(tiny: Tiny, tmp_path: Path, file_format: str) -> None:
+@pytest.mark.parametrize('file_format', ['pt2', pytest.param('onnx', marks=pytest.mark.slow)])
+def test_video_swin_goes_into_both_formats(tmp_path, file_format) -> None:
     """One batch size, and the head that pools a map of what is left."""
     pytest.importorskip('onnxruntime')
     config = tmp_path / 'swin.py'
@@ -130,18 +147,16 @@ model = dict(
     out = tmp_path / 'made' / f'swin.{file_format}'
     arguments = ('--schedule', '[6]', '--format', file_format, '--batch-size', '2')
     assert run_tool('export', config, weights, *arguments, '--out', out) == 0
-    side = json.loads(Path(f'{out}.json').read_text())
+    side = side_of(out)
     assert side['input']['shape'] == [2, 3, 4, 32, 32]
     assert side['output']['shape'] == [2, 6]
     [(size, differences)] = side['verified']['differences'].items()
     assert size == '2' and len(differences) == 6 and max(differences) < 1e-4
 
 
-def test_weights_too_large_for_one_file_lie_beside_it(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_too_large_for_one_file_lie_beside_it(tiny, tmp_path, monkeypatch) -> None:
     pytest.importorskip('onnxruntime')
-    monkeypatch.setattr(onnx_model, 'MAX_BYTES', 0)
+    monkeypatch.setattr(export_writing, 'MAX_BYTES', 0)
     out = tmp_path / 'made' / 'model.onnx'
     arguments = ('--schedule', '0', '--out', out)
     assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
@@ -151,60 +166,37 @@ def test_weights_too_large_for_one_file_lie_beside_it(
     assert logits_elsewhere(out, clips, tmp_path).shape == (2, 7)
 
 
-def test_the_description_says_what_was_exported(tiny: Tiny, tmp_path: Path) -> None:
-    arguments = ('--schedule', '4', '--format', 'pt2', '--pruner', 'sta:score=temporal')
-    assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
-    [out] = tmp_path.glob('work_dirs/one_view/*.pt2')
-    side = json.loads(Path(f'{out}.json').read_text())
-    assert side['variant'] == out.stem == 'temporal-4'
-    assert side['pruner'] == {'type': 'STAPruner', 'score': 'temporal'}
-    assert [stage['num_drop'] for stage in side['schedule']] == [4, 4, 4]
-    assert side['tokens_after_stages'] == [96, 80, 72]
-    assert side['input']['mean'] == [123.675, 116.28, 103.53]
-    assert side['input']['values'] == 'float32: (RGB from 0 to 255, less mean) / std'
-    assert side['input']['shape'] == ['batch', 3, 16, 32, 32]
-    assert side['output']['shape'] == ['batch', 7]
-    assert side['command'].endswith('--pruner sta:score=temporal')
-    assert side['versions']['torch'] == torch.__version__
-    assert side['checkpoint'] == str(tiny.checkpoint)
-
-
-@pytest.mark.parametrize('option', ['test_dataloader=None', 'test_dataloader.dataset=None'])
-def test_a_config_without_data_names_no_classes(tiny: Tiny, tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    'option',
+    ['test_dataloader=None', pytest.param('test_dataloader.dataset=None', marks=pytest.mark.slow)],
+)
+def test_a_config_without_data_and_normalisation(tiny, tmp_path, option) -> None:
+    """No classes are named, and no mean is said to be taken off."""
     out = tmp_path / 'model.pt2'
-    arguments = (*QUICK, '--out', out, '--cfg-options', option)
+    arguments = (*QUICK, '--out', out, '--cfg-options', option, 'model.data_preprocessor=None')
     assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
-    assert json.loads(Path(f'{out}.json').read_text())['classes'] is None
-
-
-def test_a_config_without_normalisation_is_not_said_to_have_any(tiny: Tiny, tmp_path: Path) -> None:
-    out = tmp_path / 'model.pt2'
-    arguments = (*QUICK, '--out', out, '--cfg-options', 'model.data_preprocessor=None')
-    assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 0
-    given = json.loads(Path(f'{out}.json').read_text())['input']
-    assert given['mean'] is given['std'] is None
-    assert given['values'] == (
+    side = side_of(out)
+    assert side['classes'] is side['input']['mean'] is side['input']['std'] is None
+    assert side['input']['values'] == (
         'float32: RGB as the test pipeline gives it; the config has no mean and std'
     )
 
 
 def test_a_file_that_computes_something_else_is_not_left_behind(
-    tiny: Tiny, tmp_path: Path, refused: Callable, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path, refused, monkeypatch
 ) -> None:
     def elsewhere(path: Path, batches: list[np.ndarray]) -> list[np.ndarray]:
         return [np.zeros((len(clips), 7), np.float32) for clips in batches]
 
     monkeypatch.setattr(checking, '_run_elsewhere', elsewhere)
     out = tmp_path / 'made' / 'model.pt2'
-    arguments = ('--schedule', '4', '--format', 'pt2', '--out', out)
+    arguments = ('--schedule', '0', '--format', 'pt2', '--out', out)
     said = ('computes something else, nothing was written', 'batches of 3', '6 of 6 clips')
     refused('export', tiny.one_view, tiny.checkpoint, *arguments, said=said)
     assert list(out.parent.iterdir()) == []
 
 
-def test_an_interrupted_export_leaves_nothing(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_export_leaves_nothing(tiny, tmp_path, monkeypatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -213,3 +205,37 @@ def test_an_interrupted_export_leaves_nothing(
     arguments = (*QUICK, '--out', out)
     assert run_tool('export', tiny.one_view, tiny.checkpoint, *arguments) == 130
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['999'], ('cannot drop 999 of 16 tokens',)),
+        (['much'], ("schedule 'much' is not understood",)),
+        (['4', '--pruner', 'rlt'], ('RunLengthPruner', 'fixed shapes')),
+        (['4', '--pruner', 'random'], ('RandomPruner draws', '--format pt2')),
+        (['4', '--pruner', 'nothing'], ("unknown pruner 'nothing'",)),
+        (['4', '--batch-size', '0'], ('--batch-size must be at least 1',)),
+        (['4', '--tolerance', '2'], ('--tolerance',)),
+        (['4', '--out', 'model.pt2'], ('must end in .onnx',)),
+        (['4', '--out', 'taken.onnx'], ('taken.onnx exists already',)),
+        # The checkpoint, which is missing, would be complained about first if it were read.
+        (['4', '--out', 'beside.onnx'], ('beside.onnx.data exists already',)),
+        (['4', '--out', 'taken.onnx/m.onnx'], ('m.onnx cannot be written', 'taken')),
+        (['4', '--out', '/proc/b.onnx'], ('/proc/b.onnx cannot be written',)),
+        (['4'], ('gone.pth',)),
+    ],
+)
+def test_mistakes_take_one_line(tiny, tmp_path, refused, arguments, said) -> None:
+    names = ['beside.onnx.data', 'taken.onnx']
+    for name in names:
+        (tmp_path / name).write_text('')
+    refused('export', tiny.one_view, 'gone.pth', '--schedule', *arguments, said=said)
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_without_onnx_it_says_what_to_install(tiny, refused, misused, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, 'onnxscript', None)
+    said = ('--format onnx needs onnxscript: pip install', '--format pt2')
+    refused('export', tiny.one_view, tiny.checkpoint, '--schedule', '4', said=said)
+    misused('export', tiny.one_view, tiny.checkpoint, '--schedule', '4', '--format', 'tf', said=())

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import cv2
 import pytest
 
 from .tiny import run_tool
 
 
-def test_it_writes_a_split_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_it_writes_a_split_and_says_so(tmp_path, capsys) -> None:
     arguments = ('--split', 'val', '--num-clips', 10, '--size', 64, '--workers', 1)
     assert run_tool('make_motions', *arguments, '--out', tmp_path / 'out') == 0
     assert '10 clips in' in capsys.readouterr().out
@@ -20,7 +17,7 @@ def test_it_writes_a_split_and_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     assert '10 were there' in capsys.readouterr().out
 
 
-def test_the_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
+def test_the_preview_has_a_row_for_each_class(tmp_path) -> None:
     path = tmp_path / 'sheet.png'
     assert run_tool('make_motions', '--split', 'train', '--size', 64, '--preview', path) == 0
     sheet = cv2.imread(str(path))
@@ -47,15 +44,11 @@ def test_the_preview_has_a_row_for_each_class(tmp_path: Path) -> None:
         (('--split', 'val', '--size', '64', '--preview', 'no/such/folder.png'), ('no/such',)),
     ],
 )
-def test_wrong_arguments_are_one_line(
-    refused: Callable[..., str], arguments: tuple[str, ...], said: tuple[str, ...]
-) -> None:
+def test_wrong_arguments_are_one_line(refused, arguments, said) -> None:
     refused('make_motions', *arguments, said=said)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(
-    refused: Callable[..., str], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line(refused, tmp_path) -> None:
     (tmp_path / 'file').touch()
     arguments = ('--split', 'val', '--num-clips', '10', '--out', 'file/motions')
     refused('make_motions', *arguments, said=('cannot write', 'file/motions'))

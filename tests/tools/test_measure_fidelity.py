@@ -11,7 +11,7 @@ import pytest
 
 from sta.report import read_scores
 
-from .tiny import NUM_VIDEOS, Tiny, run_tool
+from .tiny import NUM_VIDEOS, run_tool
 
 VARIANTS = ('--schedules', '0', '4', '--pruners', 'sta', 'random', 'tome', 'rlt:threshold=0.6')
 
@@ -21,7 +21,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_predictions_are_those_of_an_evaluation(tiny: Tiny, tmp_path: Path, capsys) -> None:
+def test_predictions_are_those_of_an_evaluation(tiny, tmp_path, capsys) -> None:
     found, wanted = tmp_path / 'fidelity', tmp_path / 'run'
     assert (
         run_tool('measure_fidelity', tiny.six_views, tiny.checkpoint, *VARIANTS, '--out', found)
@@ -54,7 +54,7 @@ def test_predictions_are_those_of_an_evaluation(tiny: Tiny, tmp_path: Path, caps
     )
 
 
-def test_classes_add_up_to_the_whole(tiny: Tiny, tmp_path: Path) -> None:
+def test_classes_add_up_to_the_whole(tiny, tmp_path) -> None:
     out = tmp_path / 'out'
     assert run_tool('measure_fidelity', tiny.one_view, tiny.checkpoint, '--out', out) == 0
     whole, classes = rows_of(out / 'fidelity.csv'), rows_of(out / 'fidelity_classes.csv')
@@ -78,7 +78,7 @@ def test_classes_add_up_to_the_whole(tiny: Tiny, tmp_path: Path) -> None:
         (('--schedules', '99'), ('99', 'stage')),
     ],
 )
-def test_what_can_go_wrong(tiny: Tiny, tmp_path: Path, capsys, arguments, words) -> None:
+def test_what_can_go_wrong(tiny, tmp_path, capsys, arguments, words) -> None:
     command = ('measure_fidelity', tiny.one_view, tiny.checkpoint, *arguments)
     assert run_tool(*command, '--out', tmp_path / 'out') == 2
     (line,) = capsys.readouterr().err.strip().splitlines()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,16 +19,15 @@ from sta.engine.scoring import Scored, Scorer
 from sta.report import read_scores
 from sta.sweeps.job import Status
 
-from .test_validation import VALIDATION
+from .test_train import VALIDATION
 from .tiny import NUM_VIDEOS, Tiny, run_tool
 
-Refused = Callable[..., str]
 ENDED = Status('ended', '999999999', 'local', 'a', 1, 1, 0.0, 0, exit_status=2)
 VARIANTS = ('--schedules', 0, 4, '--pruners', 'sta')
 
 
 @pytest.fixture(scope='module')
-def overflowing(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def overflowing(tiny, tmp_path_factory) -> Path:
     """Finite weights whose products are not."""
     return scaled(tiny, tmp_path_factory.mktemp('overflowing') / 'fp32.safetensors', 1e25)
 
@@ -44,7 +42,7 @@ def scaled(tiny: Tiny, path: Path, factor: float) -> Path:
 
 
 @pytest.fixture
-def third_under_sta(monkeypatch: pytest.MonkeyPatch) -> None:
+def third_under_sta(monkeypatch) -> None:
     """The third video's scores under sta-4 alone are not finite."""
     counted = iter(range(1000))
 
@@ -66,9 +64,7 @@ def one_by_one() -> tuple[str, str]:
     return ('--cfg-options', 'test_dataloader.batch_size=1')
 
 
-def test_every_tool_ends_in_one_line(
-    refused: Refused, tiny: Tiny, overflowing: Path, tmp_path: Path
-) -> None:
+def test_every_tool_ends_in_one_line(refused, tiny, overflowing, tmp_path) -> None:
     first = tiny.folder / 'videos' / tiny.names[0]
     said = (f'error: {first}: scores under unpruned, sta-4 in fp32 are not finite',)
     given = (tiny.one_view, overflowing)
@@ -86,24 +82,22 @@ def test_every_tool_ends_in_one_line(
     assert not Path('a.png').exists()
 
 
-def test_half_precision_is_named_with_what_helps(
-    refused: Refused, tiny: Tiny, tmp_path: Path
-) -> None:
+def test_half_precision_is_named_with_what_helps(refused, tiny, tmp_path) -> None:
     weights = scaled(tiny, tmp_path / 'fp16.safetensors', 1e4)
     given = (tiny.one_view, weights, *VARIANTS)
     refused('test', *given, '--amp', 'fp16', said=('in fp16 are not finite', 'take bf16 or fp32'))
     assert run_tool('test', *given) == 0
 
 
-def test_an_export_of_what_overflows(refused: Refused, tiny: Tiny, overflowing: Path) -> None:
-    given = (tiny.one_view, overflowing, '--schedule', 4, '--format', 'pt2', '--out', 'a.pt2')
+def test_an_export_of_what_overflows(refused, tiny, overflowing) -> None:
+    given = (tiny.one_view, overflowing, '--schedule', 0, '--format', 'pt2', '--out', 'a.pt2')
     said = 'logits of the eager model in fp32 are not finite (NaN or infinity) for '
     refused('export', *given, said=(said, 'nothing was written'))
     assert not list(Path().glob('a.pt2*'))
 
 
 def test_what_was_scored_before_is_kept_and_the_setting_goes_on(
-    refused: Refused, tiny: Tiny, one_by_one: tuple, third_under_sta: None, capsys
+    refused, tiny, one_by_one, third_under_sta, capsys
 ) -> None:
     given = (tiny.one_view, tiny.checkpoint, *VARIANTS, '--work-dir', 'run', *one_by_one)
     line = refused('test', *given, said=(f'{tiny.names[2]}: scores under sta-4 in fp32',))
@@ -117,7 +111,7 @@ def test_what_was_scored_before_is_kept_and_the_setting_goes_on(
 
 
 def test_such_videos_count_as_wrong_and_everything_says_so(
-    tiny: Tiny, one_by_one: tuple, third_under_sta: None, capsys
+    tiny, one_by_one, third_under_sta, capsys
 ) -> None:
     given = (tiny.one_view, tiny.checkpoint, *VARIANTS, '--work-dir', 'run', *one_by_one)
     assert run_tool('test', *given, '--on-nonfinite', 'wrong') == 0
@@ -146,20 +140,7 @@ def test_such_videos_count_as_wrong_and_everything_says_so(
     assert 'NOT FINITE' not in Path('run/report.html').read_text()
 
 
-def test_scores_that_an_older_version_stored_are_not_believed(
-    refused: Refused, tiny: Tiny, overflowing: Path
-) -> None:
-    given = (tiny.one_view, overflowing, *VARIANTS, '--work-dir', 'run')
-    assert run_tool('test', *given, '--on-nonfinite', 'wrong') == 0
-    (path,) = Path('run/scores').glob('*.sqlite')
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE videos SET reason = ''")
-    refused('test', *given, said=('are not finite',))
-
-
-def test_predictions_of_the_others_where_the_setting_says_so(
-    tiny: Tiny, third_under_sta: None, capsys
-) -> None:
+def test_predictions_of_the_others_where_the_setting_says_so(tiny, third_under_sta, capsys) -> None:
     given = (tiny.one_view, tiny.checkpoint, tiny.folder / 'videos', *VARIANTS)
     options = ('--cfg-options', 'test_cfg.on_nonfinite=wrong')
     assert run_tool('predict', *given, *options, '--out', 'out.json') == 0
@@ -170,34 +151,27 @@ def test_predictions_of_the_others_where_the_setting_says_so(
     assert len(names) == NUM_VIDEOS - 1
 
 
-def test_results_of_an_older_version_are_shown_with_what_is_wrong(
-    tiny: Tiny, overflowing: Path, capsys
+def test_an_older_version_is_shown_with_what_is_wrong_and_its_scores_not_believed(
+    refused, tiny, overflowing, capsys
 ) -> None:
     given = (tiny.one_view, overflowing, '--schedules', 0, 4, '--pruners', 'sta', 'random')
-    assert run_tool('test', *given, '--work-dir', 'run', '--on-nonfinite', 'wrong') == 0
-    found = json.loads(Path('run/results.json').read_text())
+    given += ('--work-dir', 'run')
+    assert run_tool('test', *given, '--on-nonfinite', 'wrong') == 0
+    path = Path('run/results.json')
+    found = json.loads(path.read_text())
     found['note'] = 'a note'
     for row in found['rows']:
         del row['not_finite'], row['num_videos']
-    Path('run/results.json').write_text(json.dumps(found))
+    path.write_text(json.dumps(found))
     capsys.readouterr()
     note = 'SCORES NOT FINITE in scores.npz, counted as wrong: unpruned 7, sta-4 7, random-4 7 of 7'
     assert run_tool('report', 'run') == 0
     assert note in capsys.readouterr().out and note in Path('run/report.html').read_text()
+    note = 'SCORES NOT FINITE, counted as wrong, of the variant or the reference: random-4 7'
     assert run_tool('compare_pruners', 'run') == 0
-    said = ' '.join(capsys.readouterr().out.split())
-    assert (
-        'SCORES NOT FINITE, counted as wrong, of the variant or the reference: random-4 7' in said
-    )
+    assert note in ' '.join(capsys.readouterr().out.split())
     assert run_tool('compare_classes', 'run') == 0
     assert '7 videos with scores that are no numbers' in ' '.join(capsys.readouterr().out.split())
-
-
-def test_results_with_numbers_that_are_none(refused: Refused, tiny: Tiny) -> None:
-    given = (tiny.one_view, tiny.checkpoint, *VARIANTS, '--work-dir', 'run')
-    assert run_tool('test', *given) == 0
-    path = Path('run/results.json')
-    found = json.loads(path.read_text())
     cost = f'"gflops_per_view": {found["rows"][1]["gflops_per_view"]}'
     for value in ('NaN', 'Infinity', 'null'):
         text = json.dumps(found).replace(cost, f'"gflops_per_view": {value}')
@@ -205,9 +179,14 @@ def test_results_with_numbers_that_are_none(refused: Refused, tiny: Tiny) -> Non
         path.write_text(text)
         for tool in ('report', 'compare_pruners'):
             refused(tool, 'run', said=('results.json',))
+    path.unlink()
+    (scores,) = Path('run/scores').glob('*.sqlite')
+    with sqlite3.connect(scores) as connection:
+        connection.execute("UPDATE videos SET reason = ''")
+    refused('test', *given, said=('are not finite',))
 
 
-def test_a_setting_that_is_none(refused: Refused, tiny: Tiny, overflowing: Path) -> None:
+def test_a_setting_that_is_none(refused, tiny, overflowing) -> None:
     said = ("test_cfg.on_nonfinite must be one of ['error', 'wrong'], got 'skip'",)
     options = ('--cfg-options', 'test_cfg.on_nonfinite=skip')
     refused('test', tiny.one_view, 'missing.pth', *options, said=said)
@@ -215,7 +194,7 @@ def test_a_setting_that_is_none(refused: Refused, tiny: Tiny, overflowing: Path)
 
 
 def test_a_sweep_says_why_its_job_failed_and_merges_what_counts_as_wrong(
-    tiny: Tiny, overflowing: Path, in_process: list[str], capsys
+    tiny, overflowing, in_process, capsys
 ) -> None:
     given = ('--configs', tiny.one_view, '--checkpoints', overflowing, *VARIANTS, '--shards', 2)
     assert run_tool('sweep', *given, '--sweep-dir', 'sweep') == 1
@@ -243,9 +222,7 @@ def test_a_sweep_says_why_its_job_failed_and_merges_what_counts_as_wrong(
 
 
 @pytest.mark.parametrize('kind', ['loss', 'weights', 'validation'])
-def test_a_training_that_runs_into_nan_stops(
-    refused: Refused, tiny: Tiny, overflowing: Path, child: Callable[..., Path], kind: str
-) -> None:
+def test_a_training_that_runs_into_nan_stops(refused, tiny, overflowing, child, kind) -> None:
     """An overflow in the first step; weights of the last step, no loss behind them; validation."""
     text = 'optim_wrapper = dict(optimizer=dict(lr=1e30))\n'
     said = ('loss is ', ' in iteration 2 (fp32): a lower learning rate')

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +15,24 @@ from sta.checkpoints import load_checkpoint
 from sta.datasets.decoding import open_video
 from sta.report import read_scores
 
-from .tiny import NUM_CLASSES, ROOT, Tiny, forget_loggers, run_tool
+from .tiny import NUM_CLASSES, ROOT, forget_loggers, run_tool
 
-Refused = Callable[..., str]
 CLASSES = [f'class of {i}' for i in range(NUM_CLASSES)]
 
 
 @pytest.fixture
-def classes(tmp_path: Path) -> Path:
+def classes(tmp_path) -> Path:
     path = tmp_path / 'classes.txt'
     path.write_text('\n'.join(CLASSES))
     return path
 
 
 @pytest.fixture
-def video(tiny: Tiny) -> Path:
+def video(tiny) -> Path:
     return tiny.folder / 'videos' / tiny.names[2]
 
 
-def test_the_classes_are_those_of_an_evaluation(
-    tiny: Tiny, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_the_classes_are_those_of_an_evaluation(tiny, classes, tmp_path, capsys) -> None:
     """Every guess, of every video and variant, with its score; on the screen and in both files."""
     given = (tiny.six_views, tiny.checkpoint)
     schedules = ('--schedules', '0', '3', '--pruners', 'sta', 'random')
@@ -67,26 +63,20 @@ def test_the_classes_are_those_of_an_evaluation(
     assert 'unpruned' in said and 'sta-3' in said and 'random-3' in said
 
 
-def test_one_video_and_numbers_for_names(
-    tiny: Tiny, video: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_one_video_and_numbers_for_names(tiny, video, capsys) -> None:
     assert run_tool('predict', tiny.one_view, tiny.checkpoint, video, '--schedules', '0') == 0
     said = capsys.readouterr().out
     assert said.count('class ') == 5
     assert [line[0] for line in said.splitlines()[-5:]] == list('12345')
 
 
-def test_the_names_of_the_config(
-    tiny: Tiny, video: Path, classes: Path, child: Callable[..., Path], capsys
-) -> None:
+def test_the_names_of_the_config(tiny, video, classes, child, capsys) -> None:
     config = child(f'test_dataloader = dict(dataset=dict(classes={str(classes)!r}))')
     assert run_tool('predict', config, tiny.checkpoint, video) == 0
     assert 'class of ' in capsys.readouterr().out
 
 
-def test_broken_videos_of_a_folder_are_left_out(
-    tiny: Tiny, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_broken_videos_of_a_folder_are_left_out(tiny, video, tmp_path, capsys) -> None:
     folder = tmp_path / 'mine'
     (folder / 'deep').mkdir(parents=True)
     shutil.copy(video, folder / 'deep/GOOD.MP4')
@@ -101,7 +91,7 @@ def test_broken_videos_of_a_folder_are_left_out(
     )
 
 
-def test_names_of_every_kind(tiny: Tiny, video: Path, tmp_path: Path, capsys) -> None:
+def test_names_of_every_kind(tiny, video, tmp_path, capsys) -> None:
     names = ['-a "b", #c.mp4', 'größe.mp4', 'two\nlines.mp4', os.fsdecode(b'caf\xe9.mp4')]
     (tmp_path / 'mine').mkdir()
     for name in names:
@@ -115,7 +105,7 @@ def test_names_of_every_kind(tiny: Tiny, video: Path, tmp_path: Path, capsys) ->
     assert [line.strip() for line in shown if '.mp4' in line] == [f'mine/{name}' for name in said]
 
 
-def test_workers_do_not_matter(tiny: Tiny, tmp_path: Path) -> None:
+def test_workers_do_not_matter(tiny, tmp_path) -> None:
     found = []
     for workers in (0, 2):
         out = tmp_path / f'{workers}.json'
@@ -140,24 +130,20 @@ def test_workers_do_not_matter(tiny: Tiny, tmp_path: Path) -> None:
         ('VIDEO', ('--pruners', 'best'), "unknown pruner 'best'"),
     ],
 )
-def test_what_cannot_be(
-    refused: Refused, tiny: Tiny, video: Path, tmp_path: Path, videos: str, more: tuple, said: str
-) -> None:
+def test_what_cannot_be(refused, tiny, video, tmp_path, videos, more, said) -> None:
     if videos == 'empty.mp4':
         (tmp_path / videos).touch()
     given = (tiny.one_view, tiny.checkpoint, video if videos == 'VIDEO' else videos)
     refused('predict', *given, *more, said=(said,))
 
 
-def test_a_config_without_data(refused: Refused, tiny: Tiny, video: Path, tmp_path: Path) -> None:
+def test_a_config_without_data(refused, tiny, video, tmp_path) -> None:
     (tmp_path / 'bare.py').write_text('model = dict()')
     refused('predict', 'bare.py', tiny.checkpoint, video, said=('bare.py defines no test_cfg',))
 
 
 @pytest.mark.parametrize('given', ['video', 'array'])
-def test_the_inferencer_of_mmaction2_says_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
-) -> None:
+def test_the_inferencer_of_mmaction2_says_the_same(tmp_path, monkeypatch, given) -> None:
     """The embedded model on an embedded video, from the file and from decoded frames."""
     from mmaction.apis import MMAction2Inferencer
     from mmaction.visualization import ActionVisualizer
@@ -187,7 +173,7 @@ def test_the_inferencer_of_mmaction2_says_the_same(
             assert scores[row['label']] == pytest.approx(row['score'], abs=1e-5)
 
 
-def test_the_inferencer_takes_all_views_of_a_config(tiny: Tiny, tmp_path: Path) -> None:
+def test_the_inferencer_takes_all_views_of_a_config(tiny, tmp_path) -> None:
     """Two clips and three crops, whose scores are averaged as tools/predict.py averages them."""
     from mmaction.apis import MMAction2Inferencer
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from .preparation import KINETICS_HEADER, listed, table, write_lines, write_videos
 from .tiny import run_tool
 
-Refused = Callable[..., str]
 ROWS = (
     '"arm wrestling",--07WQ2iBlw,1,11,validate,0',
     'playing violin,abc_DEF-123,10,20,validate,1',
@@ -26,7 +24,7 @@ LISTED = [(FILES[0], 6), (FILES[1], 250), (FILES[2], 399)]
 
 
 @pytest.fixture
-def official(tmp_path: Path) -> Path:
+def official(tmp_path) -> Path:
     return write_lines(tmp_path / 'val.csv', KINETICS_HEADER, *ROWS)
 
 
@@ -203,9 +201,7 @@ def test_an_interrupt_keeps_what_was_found(official, tmp_path, monkeypatch, caps
         (b'zumba/a.mp4 399\nzumba/b.mp4 x\n', ('line 2', "'path label'")),
     ],
 )
-def test_annotations_that_cannot_be_used(
-    refused: Refused, tmp_path: Path, content: bytes, said: tuple[str, ...]
-) -> None:
+def test_annotations_that_cannot_be_used(refused, tmp_path, content, said) -> None:
     (tmp_path / 'val.csv').write_bytes(content)
     (tmp_path / 'videos').mkdir()
     refused('prepare_kinetics400', 'val.csv', '--videos', 'videos', '--out', 'out', said=said)
@@ -226,38 +222,33 @@ def test_annotations_that_cannot_be_used(
     ],
 )
 def test_places_and_numbers_that_cannot_be_used(
-    refused: Refused, official: Path, tmp_path: Path, arguments: tuple, said: tuple
+    refused, official, tmp_path, arguments, said
 ) -> None:
     write_videos(tmp_path / 'videos', FILES[0])
     refused('prepare_kinetics400', *arguments, said=said)
 
 
 @pytest.mark.parametrize(
-    ('files', 'said'),
+    ('files', 'broken', 'said'),
     [
-        (('other/stranger.mp4',), ('holds e.g. other/stranger.mp4',)),
-        ((), ('which holds no videos',)),
+        (('other/stranger.mp4',), (), ('holds e.g. other/stranger.mp4', 'none of the 3 videos')),
+        ((), (), ('which holds no videos', 'expected e.g. --07WQ2iBlw_000001_000011.mp4')),
+        ((), FILES[2:], ('none of the 1 videos', 'it is empty')),
     ],
 )
-def test_no_video_found_shows_what_was_expected(
-    refused: Refused, official: Path, tmp_path: Path, files: tuple[str, ...], said: tuple
+def test_no_video_that_can_be_used_is_found(
+    refused, official, tmp_path, files, broken, said
 ) -> None:
     write_videos(tmp_path / 'videos', *files)
-    expected = 'expected e.g. --07WQ2iBlw_000001_000011.mp4'
+    for name in broken:
+        (tmp_path / 'videos' / name).write_bytes(b'')
     arguments = (official, '--videos', 'videos', '--out', 'out')
-    refused('prepare_kinetics400', *arguments, said=(*said, 'none of the 3 videos', expected))
-
-
-def test_nothing_can_be_decoded(refused: Refused, official: Path, tmp_path: Path) -> None:
-    (tmp_path / 'videos').mkdir()
-    (tmp_path / 'videos' / FILES[2]).write_bytes(b'')
-    arguments = (official, '--videos', 'videos', '--out', 'out')
-    refused('prepare_kinetics400', *arguments, said=('none of the 1 videos', 'it is empty'))
+    refused('prepare_kinetics400', *arguments, said=said)
     assert not Path('out/kinetics400_val_list_videos.txt').exists()
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason='nothing is forbidden to root')
-def test_a_folder_that_may_not_be_read(refused: Refused, official: Path, tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_read(refused, official, tmp_path) -> None:
     locked = write_videos(tmp_path / 'videos', FILES[0]) / 'locked'
     locked.mkdir(mode=0)
     said = ('cannot look into', 'locked', 'Permission denied')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from .preparation import listed, table, write_labels, write_lines, write_validation, write_videos
 from .tiny import run_tool
 
-Refused = Callable[..., str]
 VIDEOS = (
     ('74225', 'Spinning [something] that quickly stops spinning'),
     ('12', 'Approaching [something] with your camera'),
@@ -20,7 +18,7 @@ VIDEOS = (
 
 
 @pytest.fixture(autouse=True)
-def official(tmp_path: Path) -> None:
+def official(tmp_path) -> None:
     write_labels(tmp_path / 'labels.json')
     write_validation(tmp_path / 'validation.json', VIDEOS)
 
@@ -68,14 +66,12 @@ SECOND = 'Attaching something to something'
         ({FIRST: 'zero'}, ('labels.json: expected {"class name": "id"',)),
     ],
 )
-def test_labels_that_are_not_the_official_ones(
-    refused: Refused, tmp_path: Path, changes: dict, said: tuple
-) -> None:
+def test_labels_that_are_not_the_official_ones(refused, tmp_path, changes, said) -> None:
     write_labels(tmp_path / 'labels.json', changes)
     refused('prepare_ssv2', *arguments(), said=('labels.json', *said))
 
 
-def test_labels_that_are_all_shifted_name_three(refused: Refused, tmp_path: Path) -> None:
+def test_labels_that_are_all_shifted_name_three(refused, tmp_path) -> None:
     labels = json.loads((tmp_path / 'labels.json').read_text())
     shifted = {name: int(label) + 1 for name, label in labels.items()}
     (tmp_path / 'labels.json').write_text(json.dumps(shifted))
@@ -100,19 +96,17 @@ def test_labels_that_are_all_shifted_name_three(refused: Refused, tmp_path: Path
         ('a.mp4 174\n', ('line 1', 'label 174', '173')),
     ],
 )
-def test_annotations_that_cannot_be_used(
-    refused: Refused, tmp_path: Path, content: str, said: tuple
-) -> None:
+def test_annotations_that_cannot_be_used(refused, tmp_path, content, said) -> None:
     (tmp_path / 'validation.json').write_text(content)
     refused('prepare_ssv2', *arguments(), said=said)
 
 
 @pytest.mark.parametrize('name', ['labels', 'annotations'])
-def test_files_that_are_not_there(refused: Refused, name: str) -> None:
+def test_files_that_are_not_there(refused, name) -> None:
     refused('prepare_ssv2', *arguments(**{name: 'gone'}), said=('gone', 'No such file'))
 
 
-def test_no_video_found(refused: Refused, tmp_path: Path) -> None:
+def test_no_video_found(refused, tmp_path) -> None:
     write_videos(tmp_path / 'videos', 'clip_74225.webm')
     said = ('none of the 3 videos', 'clip_74225.webm', 'expected e.g. 74225.webm')
     refused('prepare_ssv2', *arguments(), said=said)

@@ -79,12 +79,12 @@ def encode_anew(source: Path, target: Path, codec: str, options: dict[str, str])
 
 
 @pytest.fixture(autouse=True)
-def _where_the_config_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _where_the_config_looks(monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture(scope='module')
-def control(tmp_path_factory: pytest.TempPathFactory) -> float:
+def control(tmp_path_factory) -> float:
     folder = tmp_path_factory.mktemp('control')
     encode_all('control', folder)
     return top1('control', folder)
@@ -92,7 +92,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('form', [form for form in FORMS if form != 'control'])
-def test_the_accuracy_of_the_control(form: str, control: float, tmp_path: Path) -> None:
+def test_the_accuracy_of_the_control(form, control, tmp_path) -> None:
     encode_all(form, tmp_path)
     assert top1(form, tmp_path) == pytest.approx(control, abs=1)
     top1(form, tmp_path, decoder='decord')  # for the reader of -s: nothing is promised of it

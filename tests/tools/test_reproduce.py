@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from .tiny import ROOT, run_tool
 
-Refused = Callable[..., str]
 
-
-def test_a_table_without_weights_and_data(tmp_path: Path, capsys) -> None:
+def test_a_table_without_weights_and_data(tmp_path, capsys) -> None:
     assert run_tool('reproduce', 'table5', '--out', tmp_path / 'out') == 0
     out = capsys.readouterr().out
     assert 'TimeSformer-L (1 x 3)' in out and '115.86' in out
@@ -25,18 +21,18 @@ def test_a_table_without_weights_and_data(tmp_path: Path, capsys) -> None:
     assert found['environment']['command'] == command
 
 
-def test_the_usual_folder_is_in_work_dirs(tmp_path: Path) -> None:
+def test_the_usual_folder_is_in_work_dirs(tmp_path) -> None:
     assert run_tool('reproduce', 'supp1') == 0
     assert (tmp_path / 'work_dirs/paper/supp1.md').is_file()
     text = (tmp_path / 'work_dirs/paper/supp1.md').read_text()
     assert 'needs training' in text and 'tools/train.py' in text and 'total_batch 128' in text
 
 
-def test_an_unknown_table(refused: Refused) -> None:
+def test_an_unknown_table(refused) -> None:
     refused('reproduce', 'table9', said=("no table 'table9'", 'table1, table2', 'supp3', 'all'))
 
 
-def test_folders_of_weights(refused: Refused, tmp_path: Path) -> None:
+def test_folders_of_weights(refused, tmp_path) -> None:
     refused('reproduce', 'table2', '--checkpoints', 'nowhere', said=('nowhere is not a folder',))
     said = ('holds none of vit_s_k400, vit_s_ssv2, vit_b_k400', '.safetensors')
     refused('reproduce', 'table2', '--checkpoints', tmp_path, said=said)
@@ -46,14 +42,14 @@ def test_folders_of_weights(refused: Refused, tmp_path: Path) -> None:
     refused('reproduce', 'table2', '--checkpoints', tmp_path, said=said)
 
 
-def test_data_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
+def test_data_that_is_not_there(refused, tmp_path) -> None:
     (tmp_path / 'vit_s_k400.pth').touch()
     said = ('data/kinetics400/kinetics400_val_list_videos.txt does not exist', 'data/README.md')
     refused('reproduce', 'table2', '--checkpoints', tmp_path, said=said)
     refused('reproduce', 'table2', '--data', 'nowhere', said=('nowhere/kinetics400/', 'sthv2'))
 
 
-def test_a_checkpoint_that_is_none(refused: Refused, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_none(refused, tmp_path) -> None:
     (tmp_path / 'vit_b_ssv2.pth').write_text('not found')
     (tmp_path / 'sthv2/videos').mkdir(parents=True)
     (tmp_path / 'sthv2/videos/a.mp4').touch()
@@ -63,6 +59,6 @@ def test_a_checkpoint_that_is_none(refused: Refused, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('option', ['--checkpoints', '--data'])
-def test_a_smoke_run_brings_its_own(refused: Refused, option: str) -> None:
+def test_a_smoke_run_brings_its_own(refused, option) -> None:
     said = ('--smoke brings its own models and videos',)
     refused('reproduce', 'all', '--smoke', option, ROOT, said=said)

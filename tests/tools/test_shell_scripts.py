@@ -16,7 +16,7 @@ FAKE_SRUN = '#!/bin/sh\nprintf "%s\\n" "$@"\n'
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Path:
+def programs(tmp_path) -> Path:
     """srun that prints its words, and sinfo of a partition without GPUs."""
     folder = tmp_path / 'bin'
     folder.mkdir()
@@ -36,7 +36,7 @@ def run(
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def test_slurm_test_on_cpus(programs: Path) -> None:
+def test_slurm_test_on_cpus(programs) -> None:
     given = ('cpu', 'job', 'c.py', 'k.pth', '--amp', 'bf16')
     variables = dict(GPUS='3', CPUS_PER_TASK='2', SRUN_ARGS='-J x', PY_ARGS='--max-videos 9')
     done = run('slurm_test.sh', *given, path=programs, PYTHON='py', **variables)
@@ -47,7 +47,7 @@ def test_slurm_test_on_cpus(programs: Path) -> None:
     assert done.stderr == ''
 
 
-def test_slurm_train_on_gpus(programs: Path) -> None:
+def test_slurm_train_on_gpus(programs) -> None:
     (programs / 'sinfo').write_text('#!/bin/sh\necho gpu:a100:8\n')
     done = run('slurm_train.sh', 'gpu', 'job', 'c.py', path=programs, GPUS='16', PYTHON='py')
     words = ['-p', 'gpu', '--job-name=job', '--gres=gpu:8', '--ntasks=16', '--ntasks-per-node=8']
@@ -59,7 +59,7 @@ def test_slurm_train_on_gpus(programs: Path) -> None:
 @pytest.mark.parametrize(
     ('script', 'words'), [('dist_test.sh', ['c.py', 'k.pth']), ('dist_train.sh', ['c.py'])]
 )
-def test_torchrun_looks_for_a_port(script: str, words: list[str]) -> None:
+def test_torchrun_looks_for_a_port(script, words) -> None:
     tool = str(ROOT / 'tools' / script.removeprefix('dist_').replace('.sh', '.py'))
     common = ['--nproc_per_node', '2', tool, *words, '--a', 'b', '--launcher', 'pytorch']
     given = (*words, '2', '--a', 'b')
@@ -82,7 +82,7 @@ def test_torchrun_looks_for_a_port(script: str, words: list[str]) -> None:
         ('os.kill(os.getpid(), 9)', 1, 'was ended by SIGKILL, is memory short?'),
     ],
 )
-def test_a_process_that_dies_is_one_line(tmp_path: Path, death: str, status: int, how: str) -> None:
+def test_a_process_that_dies_is_one_line(tmp_path, death, status, how) -> None:
     """The launcher of dist_test.sh, with a tool that needs no model."""
     tools = tmp_path / 'tools'
     tools.mkdir()
@@ -111,7 +111,7 @@ def test_a_process_that_dies_is_one_line(tmp_path: Path, death: str, status: int
         ('dist_train.sh', ['c.py']),
     ],
 )
-def test_too_few_words(script: str, words: list[str]) -> None:
+def test_too_few_words(script, words) -> None:
     done = run(script, *words)
     assert done.returncode == 2
     assert done.stderr.startswith(f'usage: tools/{script} ')
@@ -119,13 +119,13 @@ def test_too_few_words(script: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE'])
-def test_numbers_that_are_none(programs: Path, name: str) -> None:
+def test_numbers_that_are_none(programs, name) -> None:
     done = run('slurm_train.sh', 'p', 'job', 'c.py', path=programs, **{name: '0'})
     assert done.returncode == 2
     assert done.stderr == 'error: GPUS and GPUS_PER_NODE are numbers from 1 on, got 0\n'
 
 
-def test_no_srun_here(tmp_path: Path) -> None:
+def test_no_srun_here(tmp_path) -> None:
     for name in ('bash', 'dirname', 'env'):
         (tmp_path / name).symlink_to(f'/usr/bin/{name}')
     done = run('slurm_train.sh', 'p', 'job', 'c.py', PATH=str(tmp_path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 from sta.report import read_scores
 
-from .tiny import ROOT, Tiny, child_config, run_tool, save_weights
+from .tiny import ROOT, child_config, run_tool, save_weights
 
 SWIN = """
 model = dict(
@@ -33,7 +32,7 @@ test_cfg = dict(schedules=[0, [4, 1], [10, 2]], pruners=[dict(type='STAPruner')]
 
 
 @pytest.fixture(scope='module')
-def swin(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def swin(tiny, tmp_path_factory) -> tuple[Path, Path]:
     """A config and a checkpoint."""
     folder = tmp_path_factory.mktemp('swin')
     config = child_config(folder / 'swin.py', tiny.six_views, SWIN)
@@ -41,7 +40,7 @@ def swin(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return config, folder / 'swin.safetensors'
 
 
-def test_one_pass_gives_the_scores_of_separate_runs(swin, tmp_path: Path) -> None:
+def test_one_pass_gives_the_scores_of_separate_runs(swin, tmp_path) -> None:
     config, checkpoint = swin
     pruners = ('--pruners', 'sta', 'random', 'tube-random')
     assert run_tool('test', config, checkpoint, '--work-dir', tmp_path / 'all', *pruners) == 0
@@ -59,13 +58,13 @@ def test_one_pass_gives_the_scores_of_separate_runs(swin, tmp_path: Path) -> Non
     assert [rows[name]['tokens_kept'] for name in ('unpruned', 'sta-4,1')] == [32, 24]
 
 
-def test_a_merging_pruner_is_refused(swin, refused: Callable[..., str]) -> None:
+def test_a_merging_pruner_is_refused(swin, refused) -> None:
     said = ('ToMeMergePruner merges tokens', 'grid')
     for tool in ('test', 'count_flops'):
         refused(tool, swin[0], '--pruners', 'tome', said=said)
 
 
-def test_a_pruner_that_leaves_frames_uneven_is_refused(swin, refused: Callable[..., str]) -> None:
+def test_a_pruner_that_leaves_frames_uneven_is_refused(swin, refused) -> None:
     said = ('ToMeDropPruner drops more from some frames', 'as many tokens in every frame')
     for tool in ('test', 'count_flops'):
         refused(tool, swin[0], '--pruners', 'tome-drop', said=said)
@@ -79,16 +78,12 @@ def test_a_pruner_that_leaves_frames_uneven_is_refused(swin, refused: Callable[.
         ('2,2,2', ('merged 2 times',)),
     ],
 )
-def test_a_schedule_that_does_not_fit(
-    swin, refused: Callable[..., str], schedule: str, said: tuple[str, ...]
-) -> None:
+def test_a_schedule_that_does_not_fit(swin, refused, schedule, said) -> None:
     for tool in ('test', 'count_flops', 'benchmark'):
         refused(tool, swin[0], '--schedules', schedule, said=said)
 
 
-def test_a_search_with_another_first_frame_is_another_search(
-    swin, tmp_path: Path, refused: Callable[..., str]
-) -> None:
+def test_a_search_with_another_first_frame_is_another_search(swin, tmp_path, refused) -> None:
     """VideoSwin's default is tome_rounds: the ViT's, tome, is not plain sta there."""
     search = ('--budget', '0.9', '--trials', '1', '--search-videos', '1', '--out', tmp_path)
     assert run_tool('search_schedule', *swin, *search) == 0
@@ -96,9 +91,7 @@ def test_a_search_with_another_first_frame_is_another_search(
     refused('search_schedule', *other, said=('--pruner sta, not sta[first_frame=tome]',))
 
 
-def test_speeds_and_where_the_time_goes(
-    swin, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_speeds_and_where_the_time_goes(swin, tmp_path, capsys) -> None:
     arguments = ('--schedules', '0', '10,2', '--vs', 'mmaction2', '--rounds', '2', '--breakdown')
     assert run_tool('benchmark', swin[0], *arguments, '--csv', tmp_path / 'speed.csv') == 0
     lines = (tmp_path / 'speed.csv').read_text().splitlines()[1:]
@@ -111,7 +104,7 @@ def test_speeds_and_where_the_time_goes(
         assert (parts[3] > 0) == (name == 'sta-10,2')
 
 
-def test_the_costs_of_the_paper(capsys: pytest.CaptureFixture) -> None:
+def test_the_costs_of_the_paper(capsys) -> None:
     assert (
         run_tool('count_flops', ROOT / 'configs/sta_swin_k400.py', '--schedules', '0', '320') == 0
     )

@@ -30,9 +30,8 @@ from sta.visualization import SUFFIXES
 from tests.datasets.test_guard import with_small_shm
 from tests.fake_packages import run_python, write_module
 
-from .tiny import NUM_VIDEOS, ROOT, Tiny, load_tool, run_tool
+from .tiny import NUM_VIDEOS, ROOT, load_tool, run_tool
 
-Refused = Callable[..., str]
 STARTS_ALL = """
 import runpy, sys
 for tool in sys.argv[1:]:
@@ -47,38 +46,34 @@ LAUNCHED = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT', 'SLURM_PROCID', 
 
 
 @pytest.fixture(autouse=True)
-def not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_launched(monkeypatch) -> None:
     for name in LAUNCHED:
         monkeypatch.delenv(name, raising=False)
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
         monkeypatch.setenv(name, '1')  # as torchrun does; mmengine would warn and set them
 
 
-@pytest.mark.parametrize('number', ['0', '-1'])
-def test_no_videos(refused: Refused, tiny: Tiny, number: str) -> None:
-    refused('test', tiny.one_view, '--max-videos', number, said=('at least 1', f'got {number}'))
+CONFIG_OF = {'test': 'one_view', 'train': 'training'}
 
 
-@pytest.mark.parametrize('tool', ['test', 'train'])
-@pytest.mark.parametrize('below', [False, True], ids=['a file', 'below a file'])
-def test_a_work_dir_that_is_a_file(
-    refused: Refused, tiny: Tiny, tmp_path: Path, tool: str, below: bool
-) -> None:
-    folder = tmp_path / 'notes.txt'
-    folder.write_text('notes')
-    folder = folder / 'run' if below else folder
-    config = tiny.one_view if tool == 'test' else tiny.training
-    refused(tool, config, '--work-dir', folder, said=(str(folder),))
+@pytest.mark.parametrize('tool', CONFIG_OF)
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('--work-dir', 'notes.txt'), ('notes.txt',)),
+        (('--work-dir', 'notes.txt/run'), ('notes.txt/run',)),
+        # Nobody, not even root, can write there.
+        (('--work-dir', '/proc/results'), ('/proc/results',)),
+        (('--launcher', 'pytorch'), ('RANK', 'WORLD_SIZE', 'torchrun')),
+        (('--launcher', 'slurm'), ('outside of srun', 'SLURM_PROCID')),
+    ],
+)
+def test_places_and_launchers_that_cannot_be(refused, tiny, tool, arguments, said) -> None:
+    Path('notes.txt').write_text('notes')
+    refused(tool, getattr(tiny, CONFIG_OF[tool]), *arguments, said=said)
 
 
-@pytest.mark.skipif(not Path('/proc').is_dir(), reason='needs a folder nobody can write to')
-@pytest.mark.parametrize('tool', ['test', 'train'])
-def test_a_work_dir_that_cannot_be_written(refused: Refused, tiny: Tiny, tool: str) -> None:
-    config = tiny.one_view if tool == 'test' else tiny.training
-    refused(tool, config, '--work-dir', '/proc/results', said=('/proc/results',))
-
-
-def test_results_are_never_written_over(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
+def test_results_are_never_written_over(refused, tiny, tmp_path) -> None:
     found = tmp_path / 'run' / 'results.json'
     found.parent.mkdir()
     found.write_text('precious')
@@ -102,69 +97,60 @@ def test_results_are_never_written_over(refused: Refused, tiny: Tiny, tmp_path: 
         ('test', ['a.pth', '--work-dir', ''], ('argument 4 (behind --work-dir) is empty',)),
         ('test', ['--work-dir='], ('argument 2 (behind --work-dir) is empty',)),
         ('predict', ['a.pth', 'a.mp4', '--classes', ''], ('(behind --classes) is empty',)),
+        ('test', ['--resume', '--no-resume'], ('not allowed with argument --resume',)),
+        ('test', ['--no-resume', '--resume'], ('not allowed with argument --no-resume',)),
+        ('measure_fidelity', ['k', '--schedules', '4', '--budget', '1'], ('not allowed with',)),
     ],
 )
-def test_what_argparse_refuses(
-    misused: Callable[..., None], tool: str, arguments: list[str], said: tuple[str, ...]
-) -> None:
+def test_what_argparse_refuses(misused, tool, arguments, said) -> None:
     misused(tool, 'any.py', *arguments, said=said)
 
 
-@pytest.mark.parametrize('tool', ['test', 'train'])
-def test_torchrun_is_needed(refused: Refused, tiny: Tiny, tool: str) -> None:
-    config = tiny.one_view if tool == 'test' else tiny.training
-    refused(tool, config, '--launcher', 'pytorch', said=('RANK', 'WORLD_SIZE', 'torchrun'))
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'said'),
+    [
+        ('test', ('--max-videos', '0'), ('at least 1', 'got 0')),
+        ('test', ('--max-videos', '-1'), ('at least 1', 'got -1')),
+        ('benchmark', ('--rounds', '0'), ('--rounds must be at least 1, got 0',)),
+        ('benchmark', ('--batch-size', '-3'), ('--batch-size must be at least 1, got -3',)),
+        (
+            'benchmark',
+            ('--schedules', '0', '--rounds', '1', '--warm-up', '-1'),
+            ('--warm-up must be at least 0, got -1',),
+        ),
+        ('benchmark', ('--device', 'cuda'), ('--device cuda', 'no GPU')),
+    ],
+)
+def test_numbers_and_devices_that_cannot_be(refused, tiny, tool, arguments, said) -> None:
+    if 'cuda' in arguments and torch.cuda.is_available():
+        pytest.skip('there is a GPU')
+    refused(tool, tiny.one_view, *arguments, said=said)
 
 
-@pytest.mark.parametrize('tool', ['test', 'train'])
-def test_srun_is_needed(refused: Refused, tiny: Tiny, tool: str) -> None:
-    config = tiny.one_view if tool == 'test' else tiny.training
-    refused(tool, config, '--launcher', 'slurm', said=('outside of srun', 'SLURM_PROCID'))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_a_benchmark_needs_the_gpu_it_is_told_to_use(refused: Refused, tiny: Tiny) -> None:
-    refused('benchmark', tiny.one_view, '--device', 'cuda', said=('--device cuda', 'no GPU'))
-
-
-@pytest.mark.parametrize('flag', ['--rounds', '--batch-size'])
-@pytest.mark.parametrize('number', ['0', '-3'])
-def test_a_benchmark_of_nothing(refused: Refused, tiny: Tiny, flag: str, number: str) -> None:
-    said = (f'{flag} must be at least 1, got {number}',)
-    refused('benchmark', tiny.one_view, flag, number, said=said)
-
-
-def test_a_negative_warm_up(refused: Refused, tiny: Tiny) -> None:
-    arguments = ('--schedules', '0', '--rounds', '1', '--warm-up', '-1')
-    refused('benchmark', tiny.one_view, *arguments, said=('--warm-up must be at least 0, got -1',))
-
-
-def test_figures_that_cannot_be_written(refused: Refused, tiny: Tiny, tmp_path: Path) -> None:
-    arguments = ('--schedules', '0', '--rounds', '1', '--csv', tmp_path)
-    refused('benchmark', tiny.one_view, *arguments, said=(str(tmp_path),))
-
-
-def test_a_process_of_its_own_ends_the_same_way(tiny: Tiny) -> None:
-    command = [sys.executable, str(ROOT / 'tools' / 'test.py'), str(tiny.one_view), 'no.pth']
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+def test_a_process_of_its_own_in_any_folder_without_sta_installed(tmp_path) -> None:
+    """The tool finds its own package, the config and the data that the config names."""
+    code = 'import sys; sys.path += sys.argv.pop(1).split(":"); import runpy; '
+    code += (
+        'del sys.argv[0]; sys.path[0] = "nowhere"; runpy.run_path(sys.argv[0], run_name="__main__")'
+    )
+    paths = ':'.join(path for path in sys.path if 'site-packages' in path)
+    command = [sys.executable, '-S', '-c', code, paths, str(ROOT / 'tools' / 'test.py')]
+    environment = {name: v for name, v in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run(
+        [*command, 'configs/sta_vit_motions.py', 'no.pth'],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=300,
+    )
     assert done.returncode == 2
     assert done.stderr == 'error: checkpoint no.pth does not exist\n'
     assert done.stdout == ''
 
 
-@pytest.mark.parametrize(
-    ('module', 'source', 'said'),
-    [
-        ('torch', 'raise ModuleNotFoundError("No module", name="torch")', 'not installed: torch'),
-        ('cv2', 'None.nothing', 'does not import (AttributeError: '),
-        ('cv2', 'raise ImportError("libGL.so.1: no such file")', 'libGL.so.1: no such file'),
-    ],
-)
-def test_a_library_that_cannot_be_used_is_one_line_of_every_tool(
-    tmp_path: Path, module: str, source: str, said: str
-) -> None:
-    write_module(tmp_path, module, source)
+def test_a_library_that_is_missing_is_one_line_of_every_tool(tmp_path) -> None:
+    write_module(tmp_path, 'torch', 'raise ModuleNotFoundError("No module", name="torch")')
     tools = sorted(str(path) for path in (ROOT / 'tools').glob('*.py'))
     done = run_python('-c', STARTS_ALL, *tools, shadowed_by=tmp_path)
     ends = dict(line.rsplit(' ', 1) for line in done.stdout.splitlines())
@@ -173,7 +159,21 @@ def test_a_library_that_cannot_be_used_is_one_line_of_every_tool(
     assert len(refused) >= len(tools) - 2, ends
     lines = done.stderr.splitlines()
     assert len(lines) == len(refused)
-    assert all(line.startswith('error: ') and said in line for line in lines), lines
+    assert all(line.startswith('error: ') and 'not installed: torch' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('error', 'said'),
+    [
+        (AttributeError('nothing'), 'does not import (AttributeError: '),
+        (ImportError('libGL.so.1: no such file'), 'libGL.so.1: no such file'),
+    ],
+)
+def test_a_library_that_cannot_be_used(capsys, error, said) -> None:
+    with pytest.raises(SystemExit), hosts_needed():
+        raise error
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ') and said in line
 
 
 def test_another_python_than_that_of_make_install(monkeypatch, tmp_path, capsys) -> None:
@@ -188,25 +188,8 @@ def test_another_python_than_that_of_make_install(monkeypatch, tmp_path, capsys)
     assert line.startswith(f'error: not installed: torch, in {sys.executable}. Mend: run {python} ')
 
 
-def test_tools_run_from_any_folder_and_without_sta_installed(tmp_path: Path) -> None:
-    """The tool finds its own package, the config and what the config names."""
-    tool = [sys.executable, '-S', str(ROOT / 'tools' / 'count_flops.py')]
-    code = 'import sys; sys.path += sys.argv.pop(1).split(":"); import runpy; '
-    code += (
-        'del sys.argv[0]; sys.path[0] = "nowhere"; runpy.run_path(sys.argv[0], run_name="__main__")'
-    )
-    paths = ':'.join(path for path in sys.path if 'site-packages' in path)
-    command = [*tool[:2], '-c', code, paths, tool[2], 'configs/sta_vit_motions.py']
-    environment = {name: v for name, v in os.environ.items() if name != 'PYTHONPATH'}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert 'sta-16' in done.stdout
-
-
 @pytest.mark.parametrize('tool', ['test', 'sweep', 'search_schedule', 'export', 'reproduce'])
-def test_help_imports_nothing_slow(tool: str) -> None:
+def test_help_imports_nothing_slow(tool) -> None:
     code = 'import runpy, sys; tool = sys.argv[1]; sys.argv = [tool, "--help"]\n'
     code += 'try:\n    runpy.run_path(tool, run_name="__main__")\nexcept SystemExit as end:\n'
     code += '    print(end.code, {"torch", "mmengine", "numpy"} & set(sys.modules))'
@@ -236,70 +219,34 @@ def test_the_choices_of_parsers_are_those_of_the_code() -> None:
             load_tool(tool).parse_arguments([*words, 'another'])
 
 
-@pytest.mark.parametrize(
-    ('tool', 'words', 'said'),
-    [
-        ('test', ['c', '--resume', '--no-resume'], 'not allowed with argument --resume'),
-        ('test', ['c', '--no-resume', '--resume'], 'not allowed with argument --no-resume'),
-        ('measure_fidelity', ['c', 'k', '--schedules', '4', '--budget', '1'], 'not allowed with'),
-    ],
-)
-def test_options_that_contradict_each_other(
-    misused: Callable[..., None], tool: str, words: list[str], said: str
+BEFORE = [
+    ('test', (), 'nowhere/val.txt does not exist'),
+    ('measure_fidelity', ('--schedules', '2'), 'nowhere/val.txt does not exist'),
+    ('search_schedule', ('--budget', '0.9'), 'nowhere/val.txt does not exist'),
+    # Nobody, not even root, can write there.
+    ('test', ('--work-dir', '/proc/x'), '/proc'),
+    ('predict', ('VIDEO', '--out', '/proc/x.csv'), '/proc'),
+    ('visualize_tokens', ('VIDEO', '--out', '/proc/x.png'), '/proc'),
+    ('measure_fidelity', ('--schedules', '2', '--out', '/proc/x'), '/proc'),
+    ('search_schedule', ('--budget', '0.9', '--out', '/proc/x'), '/proc'),
+    ('test', ('--work-dir', 'run', '--resume'), '--resume: run'),
+    ('test', ('--work-dir', 'stored', '--no-resume'), '--no-resume: stored'),
+    ('test', ('--resume',), '--resume: work_dirs/one_view'),
+]
+
+
+@pytest.mark.parametrize(('tool', 'more', 'said'), BEFORE)
+def test_what_cannot_be_is_said_before_weights_are_read(
+    refused, tiny, child, tool, more, said
 ) -> None:
-    misused(tool, *words, said=(said,))
-
-
-WITHOUT_LIST = 'test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))'
-
-
-@pytest.mark.parametrize(
-    ('tool', 'more'),
-    [
-        ('test', ()),
-        ('measure_fidelity', ('--schedules', '2')),
-        ('search_schedule', ('--budget', '0.9')),
-    ],
-)
-def test_the_list_is_looked_at_before_weights_are_read(
-    refused: Refused, child: Callable[..., Path], tool: str, more: tuple[str, ...]
-) -> None:
-    refused(tool, child(WITHOUT_LIST), 'no.pth', *more, said=('nowhere/val.txt does not exist',))
-
-
-@pytest.mark.skipif(not Path('/proc').is_dir(), reason='needs a folder nobody can write to')
-@pytest.mark.parametrize(
-    ('tool', 'more'),
-    [
-        ('test', ('--work-dir', '/proc/x')),
-        ('predict', ('clip 0.mp4', '--out', '/proc/x.csv')),
-        ('visualize_tokens', ('clip 0.mp4', '--out', '/proc/x.png')),
-        ('measure_fidelity', ('--schedules', '2', '--out', '/proc/x')),
-        ('search_schedule', ('--budget', '0.9', '--out', '/proc/x')),
-    ],
-)
-def test_folders_are_tried_before_weights_are_read(
-    refused: Refused, tiny: Tiny, tool: str, more: tuple[str, ...]
-) -> None:
-    more = tuple(str(tiny.folder / 'videos' / m) if m.endswith('.mp4') else m for m in more)
-    refused(tool, tiny.one_view, 'no.pth', *more, said=('/proc',))
-
-
-def test_a_conversion_tries_its_target_before_it_reads(refused: Refused, tiny: Tiny) -> None:
-    refused('convert_checkpoint', 'no.pth', '/proc/x.pth', said=('/proc/x.pth cannot be written',))
-
-
-@pytest.mark.parametrize('resume', ['--resume', '--no-resume'])
-def test_what_cannot_be_gone_on_with_is_said_before_weights_are_read(
-    refused: Refused, tiny: Tiny, resume: str
-) -> None:
-    Path('run/scores').mkdir(parents=True)
-    if resume == '--no-resume':
-        Path('run/scores/1.sqlite').touch()
-    options = ('--work-dir', 'run', resume)
-    refused('test', tiny.one_view, 'no.pth', *options, said=(f'{resume}: run',))
-    if resume == '--resume':
-        refused('test', tiny.one_view, 'no.pth', resume, said=('--resume: work_dirs/one_view',))
+    for folder in ('run', 'stored'):
+        Path(folder, 'scores').mkdir(parents=True)
+    Path('stored/scores/1.sqlite').touch()
+    more = [tiny.folder / 'videos/clip 0.mp4' if word == 'VIDEO' else word for word in more]
+    config = tiny.one_view
+    if said.startswith('nowhere'):
+        config = child('test_dataloader = dict(dataset=dict(ann_file="nowhere/val.txt"))')
+    refused(tool, config, 'no.pth', *more, said=(said,))
 
 
 @pytest.fixture
@@ -312,9 +259,7 @@ def full_disk() -> Iterator[None]:
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
-def test_a_conversion_that_the_disk_does_not_take(
-    refused: Refused, tiny: Tiny, suffix: str, full_disk: None
-) -> None:
+def test_a_conversion_that_the_disk_does_not_take(refused, tiny, suffix, full_disk) -> None:
     target = Path(f'out{suffix}')
     target.write_text('old')
     said = (f'File too large: {target}',)
@@ -323,24 +268,20 @@ def test_a_conversion_that_the_disk_does_not_take(
 
 
 @pytest.mark.parametrize('form', ['pt2', pytest.param('onnx', marks=pytest.mark.slow)])
-def test_an_export_that_the_disk_does_not_take(
-    refused: Refused, tiny: Tiny, form: str, full_disk: None
-) -> None:
-    options = ('--schedule', '2', '--format', form, '--out', f'm.{form}')
+def test_an_export_that_the_disk_does_not_take(refused, tiny, form, full_disk) -> None:
+    options = ('--schedule', '0', '--batch-size', '1', '--format', form, '--out', f'm.{form}')
     said = (f'File too large: m.{form}',)
     refused('export', tiny.one_view, tiny.checkpoint, *options, said=said)
     assert not list(Path().iterdir())
 
 
-def test_a_training_that_the_disk_does_not_take(
-    refused: Refused, tiny: Tiny, full_disk: None
-) -> None:
+def test_a_training_that_the_disk_does_not_take(refused, tiny, full_disk) -> None:
     refused('train', tiny.training, '--work-dir', 'run', said=('File too large: ', 'run'))
     assert not [path for path in Path('run').rglob('*') if path.suffix in ('.pth', '.part')]
 
 
 @pytest.mark.parametrize('redirected', ['>&-', '> /dev/full', '| true'])
-def test_standard_output_that_takes_nothing(tiny: Tiny, redirected: str) -> None:
+def test_standard_output_that_takes_nothing(tiny, redirected) -> None:
     tool = shlex.join([sys.executable, str(ROOT / 'tools' / 'make_motions.py')])
     options = '--split val --num-clips 10 --size 64 --workers 1 --out motions'
     done = subprocess.run(
@@ -365,7 +306,7 @@ def test_options_of_the_config_add_up() -> None:
 WORKERS = ('test_dataloader.num_workers=2', 'test_dataloader.batch_size=1')
 
 
-def test_a_dev_shm_that_holds_no_batch(tiny: Tiny, tmp_path: Path, child: Callable) -> None:
+def test_a_dev_shm_that_holds_no_batch(tiny, tmp_path, child) -> None:
     """Docker's is 64 MB; a batch of these is 0.6 MB, and four of them are on their way."""
     text = 'train_dataloader = dict(num_workers=2, batch_size=4, dataset=dict(max_videos=4))'
     training = child(text, tiny.training)
@@ -382,7 +323,7 @@ def test_a_dev_shm_that_holds_no_batch(tiny: Tiny, tmp_path: Path, child: Callab
 
 
 @pytest.fixture
-def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+def deadly(monkeypatch) -> Callable[[Callable[[], None]], None]:
     """Something happens to the process that opens the fourth video."""
     # torch raises for it at any moment: in its own lazy imports that would leave half a module.
     importlib.import_module('torch._dynamo')
@@ -401,7 +342,7 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], No
 
 
 def test_a_worker_that_dies_costs_nothing_that_was_scored(
-    tiny: Tiny, tmp_path: Path, refused: Refused, deadly: Callable, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path, refused, deadly, monkeypatch
 ) -> None:
     folder = tmp_path / 'run'
     command = (tiny.one_view, tiny.checkpoint, '--schedules', '0', '--examples', '0')
@@ -419,7 +360,7 @@ def test_a_worker_that_dies_costs_nothing_that_was_scored(
 
 
 def test_a_video_whose_decoding_was_killed_is_decoded_again(
-    tiny: Tiny, tmp_path: Path, deadly: Callable, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path, deadly, monkeypatch
 ) -> None:
     """It is short of memory, not broken: a run that was cut off does not count it as done."""
     folder = tmp_path / 'run'
@@ -436,9 +377,7 @@ def test_a_video_whose_decoding_was_killed_is_decoded_again(
 
 
 @pytest.mark.parametrize('tool', ['train', 'predict', 'fidelity'])
-def test_a_worker_that_dies_elsewhere(
-    tiny: Tiny, tmp_path: Path, refused: Refused, deadly: Callable, child: Callable, tool: str
-) -> None:
+def test_a_worker_that_dies_elsewhere(tiny, tmp_path, refused, deadly, child, tool) -> None:
     deadly(lambda: os.kill(os.getpid() if tool == 'train' else os.getppid(), signal.SIGKILL))
     said = ('a data loading worker died: it was killed', 'run the same command again')
     if tool == 'train':
