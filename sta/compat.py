@@ -344,9 +344,8 @@ def register_adafactor() -> None:
     from mmengine.registry import OPTIMIZERS
 
     if OPTIMIZERS.get('Adafactor') is None and _transformers_is_installed():
-        from transformers import Adafactor
-
-        OPTIMIZERS.register_module(name='Adafactor', module=Adafactor)
+        adafactor = importlib.import_module('transformers').Adafactor
+        OPTIMIZERS.register_module(name='Adafactor', module=adafactor)
 
 
 # --- noise ------------------------------------------------------------------------------------
