@@ -14,6 +14,7 @@ from sta.engine.session import build_model
 from sta.errors import ExportError
 from sta.export import ClipClassifier, capture
 from sta.export.write import check_onnx
+from sta.pruning import build_pruner
 from tests.models.small_vit import randomise
 from tests.tools.tiny import ROOT
 
@@ -63,7 +64,7 @@ def test_made_up_clips_are_what_the_model_takes(
 
 def test_shapes_that_depend_on_the_clip_are_refused_by_name() -> None:
     model = recognizer(None)
-    model.backbone.pruner = model.backbone._as_pruner(dict(type='RunLengthPruner'))
+    model.backbone.pruner = build_pruner(dict(type='RunLengthPruner'))
     with pytest.raises(ExportError, match='RunLengthPruner lets the clip say'):
         ClipClassifier(model, pixels='normalised')
 
