@@ -49,8 +49,8 @@ with hosts_needed():
 
     from sta.atomic import check_target, write_text
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import legible, read_class_names
-    from sta.datasets.video_list import BrokenVideo
+    from sta.datasets.annotations import read_class_names
+    from sta.datasets.video_list import BrokenVideo, report_broken, sound
     from sta.engine.cli import run_command
     from sta.engine.clips import files_dataset, find_videos, predict
     from sta.engine.config import load_config
@@ -86,10 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     guesses: list[Guess] = []
     broken: list[BrokenVideo] = []
-    for found in predict(config, model, files, variants):
-        if isinstance(found, BrokenVideo):
-            broken.append(found)
-            continue
+    for found in sound(predict(config, model, files, variants), broken):
         labels = [variant.name for variant in variants]
         mine = best_guesses(found.name, labels, found.scores, names, arguments.top)
         print()
@@ -118,13 +115,6 @@ def names_of_classes(config: dict, num_classes: int, asked: str | None) -> tuple
     if len(names) != num_classes:
         raise DataError(f'class list {source} has {len(names)} names, the model {num_classes}')
     return names
-
-
-def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
-    if len(broken) == num_files:
-        raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
-    for video in broken:
-        print(f'left out: {legible(video.filename)}: {video.reason}', file=sys.stderr)
 
 
 def write_guesses(guesses: list[Guess], path: Path) -> None:

@@ -68,8 +68,8 @@ with hosts_needed():
 
     from sta.atomic import check_target, replacing
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import legible, read_class_names
-    from sta.datasets.video_list import BrokenVideo
+    from sta.datasets.annotations import read_class_names
+    from sta.datasets.video_list import BrokenVideo, report_broken
     from sta.engine.cli import run_command
     from sta.engine.clips import find_videos
     from sta.engine.config import load_config
@@ -198,13 +198,6 @@ def say_what_is_missing(shown: Explanation, stage: int, variant: Variant) -> Non
         print('nothing is dropped, so nothing is ranked: only the frames and GradNorm are shown')
     elif len(shown.rows) == shown.last + 2:
         print(f'{variant.name} ranks by no importance or redundancy: there is nothing to show')
-
-
-def report_broken(broken: list[BrokenVideo], num_files: int) -> None:
-    if len(broken) == num_files:
-        raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
-    for video in broken:
-        print(f'left out: {legible(video.filename)}: {video.reason}', file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from mmaction.datasets import VideoDataset
@@ -18,6 +18,7 @@ from .augmentation import RepeatedAugmentation
 from .decoding import DECODERS, DEFAULT_DECODERS, MiscountError, check_file, reason_of
 from .guard import Guard, GuardError
 
+Found = TypeVar('Found')
 ON_BROKEN = ('skip', 'error')
 MAX_REPLACEMENTS = 20
 
@@ -36,6 +37,32 @@ class BrokenVideo(NamedTuple):
     filename: str
     label: int
     reason: str
+
+
+def sound(found: Iterable[Found | BrokenVideo], broken: list[BrokenVideo]) -> Iterator[Found]:
+    """What is no broken video, in its order.
+
+    Args:
+        found: videos as they were decoded, or what was made of them.
+        broken: the broken ones are put here.
+    """
+    for one in found:
+        if isinstance(one, BrokenVideo):
+            broken.append(one)
+        else:
+            yield one
+
+
+def report_broken(broken: Sequence[BrokenVideo], num_files: int) -> None:
+    """Name the broken ones of some files on stderr.
+
+    Raises:
+        DataError: all of them are.
+    """
+    if len(broken) == num_files:
+        raise DataError(f'video {broken[0].filename} cannot be used: {broken[0].reason}')
+    for video in broken:
+        print(f'left out: {legible(video.filename)}: {video.reason}', file=sys.stderr)
 
 
 Loaded = dict[str, Any] | list[dict[str, Any]] | BrokenVideo

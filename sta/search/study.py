@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import Tensor, nn
 
 from sta.analysis import count_costs
-from sta.datasets.video_list import BrokenVideo
+from sta.datasets.video_list import BrokenVideo, sound
 from sta.engine.scoring import not_finite_text
 from sta.errors import DataError, NotFiniteError, SearchError
 from sta.pruning import Variant
@@ -221,18 +221,17 @@ class SearchClips(NamedTuple):
         Raises:
             DataError: not one of them can be decoded.
         """
-        clips, names, num_broken = [], [], 0
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            if isinstance(sample, BrokenVideo):
-                num_broken += 1
-                continue
+        clips, names = [], []
+        broken: list[BrokenVideo] = []
+        for sample in sound((dataset[index] for index in range(len(dataset))), broken):
             views = sample['inputs']
             clips.append(views[len(views) // 2].clone())
-            names.append(getattr(sample.get('data_samples'), 'filename', f'clip {index + 1}'))
+            names.append(
+                getattr(sample.get('data_samples'), 'filename', f'clip {len(clips) + len(broken)}')
+            )
         if not clips:
             raise DataError(f'none of the {len(dataset)} videos to search on can be decoded')
-        return cls(clips, num_broken, tuple(names))
+        return cls(clips, len(broken), tuple(names))
 
 
 class Distance(NamedTuple):
