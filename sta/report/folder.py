@@ -247,7 +247,14 @@ def write_results(found: Evaluation, folder: Path) -> list[Path]:
     if found.left_out:
         texts['left_out.csv'] = Table(columns_of(LeftOut._fields), found.left_out).csv()
     with replacing(folder / SCORES) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, **{key: np.asarray(v) for key, v in _arrays(found.scores)})
+        scores = found.scores
+        np.savez_compressed(
+            file,
+            variants=np.array(scores.variants, dtype=np.str_),
+            scores=scores.scores,
+            labels=scores.labels,
+            names=np.array(scores.names, dtype=np.str_),
+        )
     for name in reversed(texts):  # results.json last: where it is, everything is
         write_text(folder / name, texts[name])
     return [folder / name for name in (*texts, SCORES)]
@@ -477,14 +484,6 @@ def _not_finite_lines(found: Evaluation, most: int = 10) -> list[str]:
     return lines + ([f'  ... and {more} more, see results.json'] if more > 0 else [])
 
 
-def _arrays(scores: Scores) -> list[tuple[str, Any]]:
-    texts = ('variants', 'names')
-    return [
-        (key, np.array(value, dtype=np.str_) if key in texts else value)
-        for key, value in scores._asdict().items()
-    ]
-
-
 def _checked_scores(folder: Path) -> Scores:
     """Scores of a folder.
 
@@ -528,7 +527,7 @@ def _row(found: dict[str, Any]) -> SummaryRow:
     Raises:
         ValueError: another number is not one.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(SummaryRow):
         value = found.get(field.name, field.default)
         if value is None and field.name == 'clips_per_s':

@@ -26,6 +26,25 @@ from sta.evaluation import FEWEST_VIDEOS, SummaryRow
 
 from .table import counted, not_finite_note
 
+# Okabe and Ito's palette, which colour-blind readers can tell apart; black is for no pruning, and
+# its yellow is too pale for lines on white.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+# 11 has no factor in common with 6: markers and colours come together anew only after 66 families.
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', 'p', '>', 'h')
+LINES = ('-', '--', '-.', ':')
+SIZE_INCHES = (7.2, 4.8)
+DPI = 160
+FONT = 11
+LEGEND_CHARACTERS = 60
+MOST_LEGEND_COLUMNS = 4
+LACKING = re.compile(r'Glyph (\d+) ')
+# Of a band: so pale that a dozen over each other let the lines through.
+FEW_ALPHA, MANY_ALPHA, FEW = 0.15, 0.09, 4
+SPREAD_ALPHA = 0.3
+MOST_LABELS = 12  # names of schedules; where every family has its own they would fill the plot
+
+Place = Callable[[SummaryRow], float]
+
 
 def plot_accuracy_vs_gflops(
     rows: Sequence[SummaryRow], *, num_videos: int, title: str = '', note: str | None = None
@@ -99,19 +118,6 @@ def _plot(
     legend_below(figure, axes, note=bands_note(rows, num_videos) if note is None else note)
     label_schedules(axes, rows, place)
     return figure
-
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; black is for no pruning, and
-# its yellow is too pale for lines on white.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-# 11 has no factor in common with 6: markers and colours come together anew only after 66 families.
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', 'p', '>', 'h')
-LINES = ('-', '--', '-.', ':')
-SIZE_INCHES = (7.2, 4.8)
-DPI = 160
-FONT = 11
-LEGEND_CHARACTERS = 60
-MOST_LEGEND_COLUMNS = 4
 
 
 class Style(NamedTuple):
@@ -193,17 +199,9 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     return legend
 
 
-def _no_pruning_first(handles: Sequence, labels: Sequence[str]) -> tuple[list, list[str]]:
+def _no_pruning_first(handles: Sequence[Any], labels: Sequence[str]) -> tuple[list[Any], list[str]]:
     pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: pair[1] != 'no pruning')
     return [handle for handle, _ in pairs], [label for _, label in pairs]
-
-
-# Of a band: so pale that a dozen over each other let the lines through.
-FEW_ALPHA, MANY_ALPHA, FEW = 0.15, 0.09, 4
-SPREAD_ALPHA = 0.3
-MOST_LABELS = 12  # names of schedules; where every family has its own they would fill the plot
-
-Place = Callable[[SummaryRow], float]
 
 
 def draw_families(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
@@ -358,9 +356,6 @@ def _draw_unpruned(axes: Axes, row: SummaryRow, place: Place) -> None:
         markeredgecolor='white',
         zorder=4,
     )
-
-
-LACKING = re.compile(r'Glyph (\d+) ')
 
 
 def draw(figure: Figure, target: Any, *, format: str, metadata: dict[str, Any]) -> None:
