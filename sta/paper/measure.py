@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -174,12 +175,13 @@ def add_costs(measured: Measured, experiments: Iterable[Experiment], inputs: Inp
         by_config.setdefault(experiment.setting.config, []).append(experiment)
     for own in by_config.values():
         model = build_model_of_shapes(inputs.config(own[0].setting))
+        backbone: Any = model.backbone
         found: dict[str, dict[str, float | str]] = {}
         for experiment in own:
             variant = variant_of(experiment)
             if variant.name not in found:
-                [cost] = count_costs(model, [variant], clip_shape(model.backbone))
-                words = stages_in_words(model.backbone.parse_schedule(variant.schedule))
+                [cost] = count_costs(model, [variant], clip_shape(backbone))
+                words = stages_in_words(backbone.parse_schedule(variant.schedule))
                 found[variant.name] = {**_cost_values(cost), 'stages': words}
             for quantity, value in found[variant.name].items():
                 measured.values[quantity, experiment] = value
@@ -289,8 +291,9 @@ def run_folder(parent: Path, fingerprint: Mapping[str, str]) -> RunFolder:
 
 def mean_trajectory_sum(model: nn.Module, clips: Tensor, variant: Variant) -> float:
     """Eq. 6 under a variant, mean over clips that kept a token of the last frame."""
-    with model.backbone.using(variant):
-        return float(trajectory_sum_of(model.backbone, clips).nanmean())
+    backbone: Any = model.backbone
+    with backbone.using(variant):
+        return float(trajectory_sum_of(backbone, clips).nanmean())
 
 
 def add_trajectory_sums(
@@ -382,7 +385,7 @@ def speeds_of(model: nn.Module, experiments: Sequence[Experiment]) -> dict[Exper
             return backbone(clips)
 
     timings = time_interleaved(
-        {str(i): (lambda e=e: forward(e)) for i, e in enumerate(experiments)},
+        {str(i): functools.partial(forward, e) for i, e in enumerate(experiments)},
         batch_size=batch,
         rounds=GPU_ROUNDS if is_cuda else CPU_ROUNDS,
         warm_up=3 if is_cuda else 1,

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,6 @@ def for_programs(
         table: filled.
         written: how settings of variants are written.
     """
-    of_setting = {
-        'setting': lambda e: e.setting.name,
-        'config': lambda e: f'configs/{e.setting.config}.py',
-        'pruner': lambda e: written(dict(e.pruner)),
-        'schedule': lambda e: written(config_schedule(e)),
-    }
     columns: list[report.Column[Record]] = [
         report.Column('table', value=lambda _: table.name),
         report.Column('row'),
@@ -182,15 +177,22 @@ def for_programs(
         report.Column('difference', value=lambda r: r.difference if r.column.comparable else None),
         report.Column('needs'),
         *(
-            report.Column(name, value=lambda r, get=get: r.experiment and get(r.experiment))
-            for name, get in of_setting.items()
+            column.of(attrgetter('experiment'))
+            for column in (
+                _if_any('setting', lambda experiment: experiment.setting.name),
+                _if_any('config', lambda experiment: f'configs/{experiment.setting.config}.py'),
+                _if_any('pruner', lambda experiment: written(dict(experiment.pruner))),
+                _if_any('schedule', lambda experiment: written(config_schedule(experiment))),
+            )
         ),
-        *(
-            report.Column(name, value=lambda r, name=name: getattr(r.summary, name, None))
-            for name in STATISTICS
-        ),
+        *(_if_any(name, attrgetter(name)).of(attrgetter('summary')) for name in STATISTICS),
     ]
     return report.Table(columns, table.records)
+
+
+def _if_any(name: str, get: Callable[[Any], Any]) -> report.Column[Any]:
+    """A column of what may be None."""
+    return report.Column(name, value=lambda found: None if found is None else get(found))
 
 
 def title_of(table: Table) -> str:

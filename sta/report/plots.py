@@ -116,7 +116,7 @@ def _plot(
     draw_families(axes, rows, place)
     dress(axes, words, title)
     legend_below(figure, axes, note=bands_note(rows, num_videos) if note is None else note)
-    label_schedules(axes, rows, place)
+    label_schedules(figure, axes, rows, place)
     return figure
 
 
@@ -174,7 +174,7 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     Returns:
         The legend; None where nothing is drawn.
     """
-    legend, renderer = None, figure.canvas.get_renderer()
+    legend = None
     handles, labels = _no_pruning_first(*axes.get_legend_handles_labels())
     for columns in range(min(MOST_LEGEND_COLUMNS, len(handles)), 0, -1):
         legend = figure.legend(
@@ -190,7 +190,7 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
             columnspacing=1.4,
         )
         legend.get_title().set_color('0.35')
-        box = legend.get_window_extent(renderer).transformed(figure.dpi_scale_trans.inverted())
+        box = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
         if box.width <= figure.get_figwidth() or columns == 1:
             break
         legend.remove()
@@ -271,7 +271,7 @@ def dress(axes: Axes, horizontal: str, title: str) -> None:
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def label_schedules(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
+def label_schedules(figure: Figure, axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
     """Name each schedule once, above its highest point, and leave out what would overlap."""
     highest: dict[str, SummaryRow] = {}
     for row in rows:
@@ -279,7 +279,8 @@ def label_schedules(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> Non
         if name and (name not in highest or row.top1_percent > highest[name].top1_percent):
             highest[name] = row
     labels: list[Text] = []
-    axes.figure.get_layout_engine().execute(axes.figure)  # else the axes' size is not known yet
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # else the axes' size is not known yet
     for name, row in highest.items():
         label = axes.annotate(
             name,
