@@ -22,7 +22,7 @@ TRY_CV2 := import cv2; cv2.__version__
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check lint demo train-data doctor clean
+.PHONY: help install test check lint docs pytest demo train-data doctor clean
 
 help:  ## this list
 	@echo 'Targets:'
@@ -32,12 +32,20 @@ install: $(STAMP)  ## .venv with the tested versions; runs again only when the r
 
 test: install check  ## install what is missing, lint, run the tests
 
-check: $(STAMP) lint  ## lint and tests, as CI runs them
+check: $(STAMP) lint docs pytest  ## lint, documentation and tests, as CI runs them
+
+pytest: $(STAMP)  ## the tests alone
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+# From nothing each time: a warning of a page that has not changed since would not be seen again.
+docs: $(STAMP)  ## the documentation as a site in site/; a dead link or a missing reference is an error
+	rm -rf site
+	OMP_NUM_THREADS=1 $(PY) -m sphinx -q -E -W --keep-going -j auto -c docs -d build/doctrees . site
+	@echo 'The site: site/index.html'
 
 demo: install  ## accuracy next to GFLOPs on the embedded videos, ViT and VideoSwin: tables and plots
 	$(PY) tools/test.py $(DEMO_CONFIG) $(DEMO_CHECKPOINT) $(DEMO_ARGS)
@@ -53,8 +61,8 @@ doctor:  ## versions, what is broken and the command that mends it; installs not
 	"$$python" -m sta.doctor
 
 clean:  ## remove .venv and what tools left behind; data and results stay
-	rm -rf $(VENV) build sta.egg-info .pytest_cache .ruff_cache
-	find sta tools tests configs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build site docs/reference/api sta.egg-info .pytest_cache .ruff_cache
+	find sta tools tests configs docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A machine without a venv module, or with too old a Python, gets one line instead of a traceback.
 $(PY):

@@ -43,6 +43,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['sta', 'sta.*']),
     package_data={
+        'sta': ['py.typed'],
         'sta.datasets': ['classes/*.txt'],
         'sta.paper': ['*.json'],
         'sta.report': ['*.html'],

@@ -25,10 +25,10 @@ def code_of(page: str, after: str) -> str:
     return re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1)
 
 
-def test_the_python_interface_of_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     names: dict[str, Any] = {}
-    exec(code_of('usage.md', '## From Python'), names)
+    exec(code_of('python.md', '# From Python'), names)
     with torch.no_grad():
         whole = names['backbone']
         whole.set_pruner(dict(type='STAPruner'))
@@ -51,7 +51,7 @@ def test_the_backbone_in_a_config_of_mmaction2(
     """The example trains and evaluates in mmengine's runner, with nothing of ours but the model."""
     monkeypatch.chdir(ROOT)
     forget_loggers()
-    (tmp_path / 'theirs.py').write_text(code_of('own_videos.md', 'In a config of mmaction2'))
+    (tmp_path / 'theirs.py').write_text(code_of('own_model.md', 'In a config of mmaction2'))
     config = Config.fromfile(tmp_path / 'theirs.py')
     config.work_dir = str(tmp_path / 'run')
     for loader in (config.train_dataloader, config.test_dataloader):
@@ -67,11 +67,11 @@ def test_the_backbone_in_a_config_of_mmaction2(
     assert pruned >= 0.8 and runner.test()['acc/top1'] >= 0.9
 
 
-def test_the_inferencer_of_own_videos(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_inferencer_of_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     forget_loggers()
     names: dict[str, Any] = {}
-    exec(code_of('own_videos.md', '## MMAction2Inferencer'), names)
+    exec(code_of('own_model.md', '## MMAction2Inferencer'), names)
     classes = Path(names['names']).read_text().split()
     assert classes[max(range(10), key=names['scores'].__getitem__)] == 'approaching'
     assert names['model'].backbone.schedule.active

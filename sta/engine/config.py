@@ -58,8 +58,8 @@ def load_config(path: str, options: Sequence[str] = ()) -> Config:
     """Read a config file and merge options such as model.backbone.depth=6.
 
     Relative paths of what is read (lists, videos, class names, weights) are settled as
-    docs/usage.md says: those of the project's own configs lead into the repository, all others are
-    looked for in the current folder, then beside the config, then in the repository.
+    docs/evaluate.md says: those of the project's own configs lead into the repository, all others
+    are looked for in the current folder, then beside the config, then in the repository.
 
     Args:
         path: a Python config.

@@ -246,7 +246,8 @@ def test_pruners_as_typed(text: str, pruner: dict) -> None:
 def test_every_spelling_in_the_documents_is_understood() -> None:
     """Schedules and pruners of tables and commands, as they stand there."""
     texts = {path: path.read_text('utf-8') for path in [*ROOT.glob('*.md'), *ROOT.glob('*/*.md')]}
-    tables = texts[ROOT / 'docs/usage.md'].partition('## Schedules')[2].partition('## Pruners')[0]
+    page = texts[ROOT / 'docs/variants.md']
+    tables = page.partition('## Schedules')[2].partition('## Pruners')[0]
     rows = [row.split('|') for row in tables.splitlines() if row.startswith('| `')]
     cells = {text for row in rows for text in re.findall('`([^`]+)`', row[1] + row[2])}
     assert len(cells) > 6
