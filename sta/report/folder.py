@@ -57,6 +57,8 @@ from .table import (
 )
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'av', 'decord')
+# What results.json says at least, where scores are enough.
+NOTHING: dict[str, Any] = dict(rows=(), variants=(), environment={}, note='', left_out=())
 RESULTS, SCORES, CLASSES = 'results.json', 'scores.npz', 'classes.csv'
 
 
@@ -323,6 +325,10 @@ def load(folder: Path, *, needs_results: bool = True) -> Evaluation:
         return Evaluation((), (), {}, '', (), (), names_in(folder / CLASSES), read)
     try:
         found = json.loads(path.read_text(encoding='utf-8'), parse_constant=_no_number)
+        if not needs_results:
+            found = {**NOTHING, **found}
+        elif not found['rows']:
+            raise ValueError('it must hold the rows')
         return Evaluation(
             rows=tuple(_row(row) for row in found['rows']),
             settings=tuple(map(dict, found['variants'])),
@@ -529,7 +535,8 @@ def _row(found: dict[str, Any]) -> SummaryRow:
     """
     values: dict[str, Any] = {}
     for field in dataclasses.fields(SummaryRow):
-        value = found.get(field.name, field.default)
+        has_default = field.default is not dataclasses.MISSING  # for what older versions lack
+        value = found.get(field.name, field.default) if has_default else found[field.name]
         if value is None and field.name == 'clips_per_s':
             value = float('nan')
         elif field.type == 'float' and not _is_number(value):

@@ -433,7 +433,7 @@ def test_another_kind_of_file(tmp_path) -> None:
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize('text', ['{"rows": ', '[' * 100_000, '\udcff', '[]', '{}', '{"rows": 3}'])
+@pytest.mark.parametrize('text', ['{"rows": ', '[' * 100_000, '\udcff', '[]', '{"rows": 3}'])
 def test_a_damaged_results_json(tmp_path, text) -> None:
     save(tmp_path)
     (tmp_path / 'results.json').write_bytes(text.encode('utf-8', 'surrogateescape'))
