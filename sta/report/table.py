@@ -288,8 +288,8 @@ class Table(Generic[Row]):
 
     def html(self) -> str:
         """A table that the page's script can sort by any column, in a box that scrolls."""
-        template = Environment(autoescape=True, trim_blocks=True).from_string(_IN_HTML)
-        return template.render(table=self)
+        environment = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True)
+        return environment.from_string(_IN_HTML).render(table=self)
 
     def screen(self) -> rich.table.Table:
         """For the terminal: names to the left, figures to the right; see :func:`print_table`."""

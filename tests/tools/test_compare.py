@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from sta.datasets.annotations import read_class_names
-from sta.evaluation import mcnemar_p
+from sta.evaluation import SummaryRow, mcnemar_p
+from sta.report.folder import NOTHING
 
 from .tiny import run_tool
 
@@ -165,7 +167,8 @@ RIGHT = np.array(
 
 
 def result_of(name: str, pruner: str, gflops: float, *averages: str) -> dict:
-    return {'name': name, 'pruner': pruner, 'gflops_per_view': gflops, 'averages': averages}
+    found = SummaryRow(name, pruner, 9, (9,), gflops, gflops, 0.0, 50.0, 50.0, None, 1.0)
+    return {**dataclasses.asdict(found), 'averages': averages}
 
 
 ROWS = [
@@ -186,7 +189,7 @@ def write(folder: Path, rows: object = ROWS) -> Path:
     np.savez(
         folder / 'scores.npz', variants=np.array(NAMES), scores=scores, labels=labels, names=videos
     )
-    (folder / 'results.json').write_text(json.dumps({'rows': rows}))
+    (folder / 'results.json').write_text(json.dumps({**NOTHING, 'rows': rows}))
     return folder
 
 
@@ -227,7 +230,7 @@ def test_two_videos_are_too_few(tmp_path, capsys) -> None:
         (None, ('--with', 'rlt'), ("no variant of 'rlt'", 'sta, random, tome')),
         (None, ('--with', 'random'), ('several seeds',)),
         ([], (), ('must hold the rows',)),
-        ([{'name': 'sta-4'}], (), ('must hold the rows',)),
+        ([{'name': 'sta-4'}], (), ("no 'pruner'",)),
         (ROWS[:3], (), ("nothing but 'sta'",)),
         ([*ROWS, result_of('rlt-1', 'rlt', 5.0)], (), ("no scores of 'rlt-1'",)),
     ],
