@@ -54,8 +54,8 @@ with hosts_needed():
     from sta.engine.command_line import run_command
     from sta.engine.session import say
     from sta.paper import build_tables
+    from sta.paper.measure import Request
     from sta.paper.reproduce import (
-        Request,
         legend_of,
         notes_of,
         on_screen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from sta.pruning import PruningSchedule, PruningStage, Variant, expand_variants
 
@@ -72,6 +72,20 @@ class Experiment:
     schedule: int | tuple[PruningStage, ...] | tuple[int, ...]
     label: str = ''
     pruner: tuple[tuple[str, Any], ...] = (('type', 'STAPruner'),)
+
+
+class VitSize(TypedDict):
+    """What a ViT's schedule has to fit.
+
+    Attributes:
+        depth: blocks.
+        num_frames_tokens: frames of tokens.
+        tokens_per_frame: of each.
+    """
+
+    depth: int
+    num_frames_tokens: int
+    tokens_per_frame: int
 
 
 class Named(NamedTuple):
@@ -163,7 +177,9 @@ def after_blocks(setting: Setting, drop: int, blocks: Sequence[int], label: str)
 def stages_of(experiment: Experiment) -> PruningSchedule:
     """The stages of a ViT's experiment; none where nothing is dropped."""
     if not isinstance(experiment.schedule, int):
-        return PruningSchedule(experiment.schedule)
+        return PruningSchedule(
+            tuple(stage for stage in experiment.schedule if isinstance(stage, PruningStage))
+        )
     if experiment.schedule == 0:
         return PruningSchedule()
     return PruningSchedule.from_drop(experiment.schedule, **_size(experiment.setting))
@@ -179,8 +195,8 @@ def _experiment(setting: Setting, schedule: PruningSchedule, label: str) -> Expe
     return Experiment(setting, schedule.stages, label)
 
 
-def _size(setting: Setting) -> dict[str, int]:
-    return dict(
+def _size(setting: Setting) -> VitSize:
+    return VitSize(
         depth=VITS[setting.model][1],
         num_frames_tokens=VIT_FRAMES_TOKENS,
         tokens_per_frame=VIT_TOKENS_PER_FRAME,
@@ -200,7 +216,7 @@ def config_schedule(experiment: Experiment) -> Any:
             num_drop=stage.num_drop,
             backward=stage.backward,
         )
-        for stage in experiment.schedule
+        for stage in stages_of(experiment).stages
     ]
     return dict(name=experiment.label, schedule=stages)
 

@@ -33,6 +33,7 @@ from .experiment import (
     VITS,
     Experiment,
     Setting,
+    VitSize,
     stages_of,
 )
 
@@ -56,7 +57,7 @@ LAYOUT = {
     'ssv2': ('sthv2/sthv2_val_list_videos.txt', 'sthv2/videos'),
 }
 NUM_VIDEOS, NUM_VIEWS = 24, 144
-_VIT = dict(depth=6, num_frames_tokens=VIT_FRAMES_TOKENS, tokens_per_frame=36)
+_VIT = VitSize(depth=6, num_frames_tokens=VIT_FRAMES_TOKENS, tokens_per_frame=36)
 _SWIN_TOKENS_PER_FRAME = (36, 9)
 _SAMPLING: dict[str, dict[str, Any]] = {
     'videomae_k400': dict(stride=1),
@@ -212,7 +213,7 @@ class SmokeInputs(Inputs):
         protocol = f'{family}_{setting.dataset}'
         sampling = dict(protocol=protocol, num_clips=setting.clips, **_SAMPLING[protocol])
         num_views = setting.clips * setting.crops
-        crops = dict(size=96, num_crops=setting.crops)
+        crops: dict[str, Any] = dict(size=96, num_crops=setting.crops)
         crops |= dict(rule='videoswin') if family == 'videoswin' else {}
         pipeline = [
             dict(type='OpenVideo'),
@@ -275,8 +276,8 @@ def _small_vit(experiment: Experiment) -> int | tuple[PruningStage, ...]:
 
 
 def _small_swin(experiment: Experiment) -> int | tuple[int, ...]:
-    if experiment.schedule == 0:
-        return 0
+    if not isinstance(experiment.schedule, int) or experiment.schedule == 0:
+        return 0  # the paper words all others as r1
     drops = paper_drops(experiment.schedule)
     sizes = zip(drops, PAPER_TOKENS_PER_FRAME, _SWIN_TOKENS_PER_FRAME, strict=False)
     return tuple(scaled(drop, full, few) for drop, full, few in sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from sta.engine.session import (
     say,
 )
 from sta.engine.variant_loop import describe_hardware
-from sta.errors import DataError, NotFiniteError
+from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import Cost, EvaluationResult, SummaryRow
 from sta.pruning import PruningSchedule, Variant
 from sta.report import evaluation_of, write_results
@@ -42,8 +43,8 @@ from .experiment import (
     config_pruners,
     variant_of,
 )
-from .inputs import Inputs
-from .tables import Record, Table
+from .inputs import Inputs, find_inputs, smoke_inputs
+from .tables import Record, Table, smoke_table
 
 THROUGHPUT_OPTION = '--throughput'
 # The paper: batch 32, AMP. A CPU has no use for either.
@@ -52,20 +53,51 @@ GPU_ROUNDS, CPU_ROUNDS = 10, 3
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How evaluations run.
+class Request:
+    """What is to be reproduced, from what.
 
     Attributes:
-        folder: each setting writes below it.
+        tables: which.
+        root: of the repository.
+        checkpoints: folder of weights; None evaluates nothing.
+        data: folder of data sets; None is data/.
+        out: where to; None is a folder in work_dirs/.
+        is_smoke: on the embedded models and videos.
+        with_throughput: also time the models.
+        precision: of evaluations, 'fp32', 'bf16' or 'fp16'.
         command: the command line, for the files.
-        precision: 'fp32', 'bf16' or 'fp16'.
-        with_throughput: whether models are timed, too.
     """
 
-    folder: Path
-    command: str
-    precision: str = 'fp32'
+    tables: tuple[Table, ...]
+    root: Path
+    checkpoints: Path | None = None
+    data: Path | None = None
+    out: Path | None = None
+    is_smoke: bool = False
     with_throughput: bool = False
+    precision: str = 'fp32'
+    command: str = ''
+
+    @property
+    def folder(self) -> Path:
+        """Where to write."""
+        return self.out or Path('work_dirs', 'paper_smoke' if self.is_smoke else 'paper')
+
+    def inputs(self) -> Inputs:
+        """What there is of what the tables need.
+
+        Raises:
+            CheckpointError, DataError: see :func:`find_inputs`.
+            ConfigError: folders beside a smoke run, which brings its own.
+        """
+        if self.is_smoke:
+            if self.checkpoints is not None or self.data is not None:
+                raise ConfigError(
+                    '--smoke brings its own models and videos: leave --checkpoints and --data away'
+                )
+            return smoke_inputs(self.root)
+        settings = list(plan_runs(self.tables, (*ACCURACIES, TRAJECTORY)))
+        return find_inputs(self.root, self.checkpoints, self.data, settings)
 
 
 @dataclass
@@ -102,17 +134,19 @@ class Measured:
         return replace(record, needs=THROUGHPUT_OPTION if quantity == SPEED else TRAINING)
 
 
-def measure(tables: Sequence[Table], inputs: Inputs, options: RunOptions) -> list[Table]:
+def measure(request: Request, inputs: Inputs) -> list[Table]:
     """Measure what can be measured, and put it beside what was published.
 
     Raises:
         CheckpointError, ConfigError, DataError, ScheduleError, StoreError: as tools/test.py.
     """
-    measured = Measured()
+    measured, tables = Measured(), request.tables
+    if request.is_smoke:
+        tables = tuple(smoke_table(table) for table in tables)
     add_costs(measured, [e for table in tables for e in table.experiments()], inputs)
-    add_accuracies(measured, tables, inputs, options)
-    add_trajectory_sums(measured, tables, inputs, options)
-    if options.with_throughput:
+    add_accuracies(measured, tables, inputs, request)
+    add_trajectory_sums(measured, tables, inputs, request)
+    if request.with_throughput:
         add_speeds(measured, tables, inputs)
     return [measured.filled(table, inputs) for table in tables]
 
@@ -141,12 +175,13 @@ def add_costs(measured: Measured, experiments: Iterable[Experiment], inputs: Inp
         by_config.setdefault(experiment.setting.config, []).append(experiment)
     for own in by_config.values():
         model = build_model_of_shapes(inputs.config(own[0].setting))
+        backbone: Any = model.backbone
         found: dict[str, dict[str, float | str]] = {}
         for experiment in own:
             variant = variant_of(experiment)
             if variant.name not in found:
-                [cost] = count_costs(model, [variant], clip_shape(model.backbone))
-                words = stages_in_words(model.backbone.parse_schedule(variant.schedule))
+                [cost] = count_costs(model, [variant], clip_shape(backbone))
+                words = stages_in_words(backbone.parse_schedule(variant.schedule))
                 found[variant.name] = {**_cost_values(cost), 'stages': words}
             for quantity, value in found[variant.name].items():
                 measured.values[quantity, experiment] = value
@@ -174,7 +209,7 @@ def _drop(stage: Any) -> str:
 
 
 def add_accuracies(
-    measured: Measured, tables: Sequence[Table], inputs: Inputs, options: RunOptions
+    measured: Measured, tables: Sequence[Table], inputs: Inputs, request: Request
 ) -> None:
     """Evaluate all that weights and data are there for; what was cut off before is gone on with.
 
@@ -186,7 +221,7 @@ def add_accuracies(
     for number, setting in enumerate(ready, start=1):
         experiments = plan[setting]
         say(f'[{number}/{len(ready)}] {setting.name}: {len(experiments)} variants')
-        _evaluate(measured, setting, experiments, inputs, options)
+        _evaluate(measured, setting, experiments, inputs, request)
 
 
 def _evaluate(
@@ -194,13 +229,13 @@ def _evaluate(
     setting: Setting,
     experiments: Sequence[Experiment],
     inputs: Inputs,
-    options: RunOptions,
+    request: Request,
 ) -> None:
     config = inputs.config(setting)
     config.test_cfg.pruners = config_pruners(experiments)
-    config.test_cfg.precision = options.precision
+    config.test_cfg.precision = request.precision
     checkpoint = str(inputs.checkpoints[setting.checkpoint])
-    parent = options.folder / setting.name
+    parent = request.folder / 'runs' / setting.name
     fingerprint: dict[str, str] = {}
 
     def choose(found: dict[str, str]) -> RunFolder:
@@ -213,7 +248,7 @@ def _evaluate(
     is_new = folder.state != 'finished' or result.resumed < result.num_listed
     found = evaluation_of(
         result,
-        command=options.command,
+        command=request.command,
         config=config.filename,
         checkpoint=checkpoint,
         annotations=config.test_dataloader.dataset.get('ann_file'),
@@ -256,12 +291,13 @@ def run_folder(parent: Path, fingerprint: Mapping[str, str]) -> RunFolder:
 
 def mean_trajectory_sum(model: nn.Module, clips: Tensor, variant: Variant) -> float:
     """Eq. 6 under a variant, mean over clips that kept a token of the last frame."""
-    with model.backbone.using(variant):
-        return float(trajectory_sum_of(model.backbone, clips).nanmean())
+    backbone: Any = model.backbone
+    with backbone.using(variant):
+        return float(trajectory_sum_of(backbone, clips).nanmean())
 
 
 def add_trajectory_sums(
-    measured: Measured, tables: Sequence[Table], inputs: Inputs, options: RunOptions
+    measured: Measured, tables: Sequence[Table], inputs: Inputs, request: Request
 ) -> None:
     """Average trajectory sums over the views of all videos, where weights and data are there.
 
@@ -274,7 +310,7 @@ def add_trajectory_sums(
         say(f'trajectory sums of {setting.name}')
         config = inputs.config(setting)
         config.test_cfg.pruners = config_pruners(experiments)
-        config.work_dir = str(options.folder / setting.name)
+        config.work_dir = str(request.folder / 'runs' / setting.name)
         runner = build_test_runner(config, str(inputs.checkpoints[setting.checkpoint]))
         variants = [variant_of(experiment) for experiment in experiments]
         sums = mean_trajectory_sums(runner, variants)
@@ -349,7 +385,7 @@ def speeds_of(model: nn.Module, experiments: Sequence[Experiment]) -> dict[Exper
             return backbone(clips)
 
     timings = time_interleaved(
-        {str(i): (lambda e=e: forward(e)) for i, e in enumerate(experiments)},
+        {str(i): functools.partial(forward, e) for i, e in enumerate(experiments)},
         batch_size=batch,
         rounds=GPU_ROUNDS if is_cuda else CPU_ROUNDS,
         warm_up=3 if is_cuda else 1,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from sta import report
 from sta.atomic import write_text
 from sta.engine.variant_loop import describe_hardware
-from sta.errors import ConfigError
 from sta.evaluation import SummaryRow
 from sta.report.folder import versions, versions_text
 from sta.report.plots import COLOURS, DPI, FONT, MARKERS, SIZE_INCHES, legend_below, save_figure
@@ -32,9 +31,9 @@ from sta.report.table import (
 )
 
 from .experiment import ACCURACIES, TRAJECTORY, Experiment, config_schedule
-from .inputs import Inputs, find_inputs, legend, smoke_inputs
-from .measure import RunOptions, measure, plan_runs
-from .tables import SMOKE, Column, Record, Table, smoke_table
+from .inputs import Inputs, legend
+from .measure import Request, measure, plan_runs
+from .tables import SMOKE, Column, Record, Table
 
 # Of the statistics that an evaluation may add to its rows.
 STATISTICS = ('top1_change_low', 'top1_change_high', 'p_value')
@@ -47,54 +46,6 @@ FIG5_SPEED = 'clips/s'
 FIG5_METHODS = {'STA': 'STA top-1 %', 'random': 'random top-1 %'}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be reproduced, from what.
-
-    Attributes:
-        tables: which.
-        root: of the repository.
-        checkpoints: folder of weights; None evaluates nothing.
-        data: folder of data sets; None is data/.
-        out: where to; None is a folder in work_dirs/.
-        is_smoke: on the embedded models and videos.
-        with_throughput: also time the models.
-        precision: of evaluations, 'fp32', 'bf16' or 'fp16'.
-        command: the command line, for the files.
-    """
-
-    tables: tuple[Table, ...]
-    root: Path
-    checkpoints: Path | None = None
-    data: Path | None = None
-    out: Path | None = None
-    is_smoke: bool = False
-    with_throughput: bool = False
-    precision: str = 'fp32'
-    command: str = ''
-
-    @property
-    def folder(self) -> Path:
-        """Where to write."""
-        return self.out or Path('work_dirs', 'paper_smoke' if self.is_smoke else 'paper')
-
-    def inputs(self) -> Inputs:
-        """What there is of what the tables need.
-
-        Raises:
-            CheckpointError, DataError: see :func:`find_inputs`.
-            ConfigError: folders beside a smoke run, which brings its own.
-        """
-        if self.is_smoke:
-            if self.checkpoints is not None or self.data is not None:
-                raise ConfigError(
-                    '--smoke brings its own models and videos: leave --checkpoints and --data away'
-                )
-            return smoke_inputs(self.root)
-        settings = list(plan_runs(self.tables, (*ACCURACIES, TRAJECTORY)))
-        return find_inputs(self.root, self.checkpoints, self.data, settings)
-
-
 def reproduce(request: Request, inputs: Inputs) -> tuple[list[Table], list[Path]]:
     """Measure what can be measured, fill the tables and write them.
 
@@ -105,13 +56,7 @@ def reproduce(request: Request, inputs: Inputs) -> tuple[list[Table], list[Path]
         CheckpointError, ConfigError, DataError, ScheduleError, StoreError: as tools/test.py.
         OSError: the folder cannot be written.
     """
-    tables = request.tables
-    if request.is_smoke:
-        tables = tuple(smoke_table(table) for table in tables)
-    options = RunOptions(
-        request.folder / 'runs', request.command, request.precision, request.with_throughput
-    )
-    filled = measure(tables, inputs, options)
+    filled = measure(request, inputs)
     if int(os.environ.get('RANK', 0)) != 0:
         return filled, []
     return filled, write_tables(filled, request.folder, request.command)
@@ -224,12 +169,6 @@ def for_programs(
         table: filled.
         written: how settings of variants are written.
     """
-    of_setting = {
-        'setting': lambda e: e.setting.name,
-        'config': lambda e: f'configs/{e.setting.config}.py',
-        'pruner': lambda e: written(dict(e.pruner)),
-        'schedule': lambda e: written(config_schedule(e)),
-    }
     columns: list[report.Column[Record]] = [
         report.Column('table', value=lambda _: table.name),
         report.Column('row'),
@@ -238,15 +177,22 @@ def for_programs(
         report.Column('difference', value=lambda r: r.difference if r.column.comparable else None),
         report.Column('needs'),
         *(
-            report.Column(name, value=lambda r, get=get: r.experiment and get(r.experiment))
-            for name, get in of_setting.items()
+            column.of(attrgetter('experiment'))
+            for column in (
+                _if_any('setting', lambda experiment: experiment.setting.name),
+                _if_any('config', lambda experiment: f'configs/{experiment.setting.config}.py'),
+                _if_any('pruner', lambda experiment: written(dict(experiment.pruner))),
+                _if_any('schedule', lambda experiment: written(config_schedule(experiment))),
+            )
         ),
-        *(
-            report.Column(name, value=lambda r, name=name: getattr(r.summary, name, None))
-            for name in STATISTICS
-        ),
+        *(_if_any(name, attrgetter(name)).of(attrgetter('summary')) for name in STATISTICS),
     ]
     return report.Table(columns, table.records)
+
+
+def _if_any(name: str, get: Callable[[Any], Any]) -> report.Column[Any]:
+    """A column of what may be None."""
+    return report.Column(name, value=lambda found: None if found is None else get(found))
 
 
 def title_of(table: Table) -> str:
@@ -270,9 +216,10 @@ def notes_of(table: Table) -> list[str]:
 def largest_deviation(table: Table) -> str:
     """How far counted GFLOPs are from the published ones; '' where none are published."""
     found = [
-        (record.difference, record.row, record.ours, record.published)
+        (record.ours - record.published, record.row, record.ours, record.published)
         for record in table.records
-        if record.quantity == 'gflops' and record.difference is not None
+        if record.quantity == 'gflops'
+        if isinstance(record.ours, float) and record.published is not None
     ]
     if not found:
         return ''

@@ -303,8 +303,8 @@ def fig5() -> Table:
     records = []
     for i, drop in enumerate(found['drop']):
         own, other = sta(setting, drop), random(setting, drop) if drop else None
-        published = (None, found['clips_per_s'][i], found['sta_top1'][i])
-        published += (found['random_top1'][i] if drop else None,)
+        drawn = found['random_top1'][i] if drop else None
+        published = (None, found['clips_per_s'][i], found['sta_top1'][i], drawn)
         records += line(f'r={drop}', columns, published, (own, own, own, other))
     return Table(
         'fig5',

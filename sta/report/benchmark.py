@@ -210,7 +210,9 @@ def cost_table(
     ]
     note = f'{counted(views, "view")} per video. {GFLOP_NOTE} saved: against no pruning.'
     name: Column[tuple[str, Cost]] = Column('name', 'variant', value=itemgetter(0))
-    return Table([name, *(column.of(itemgetter(1)) for column in columns)], costs, title, note)
+    return Table(
+        [name, *(column.of(lambda held: held[1]) for column in columns)], costs, title, note
+    )
 
 
 def _stages(cost: Cost) -> str:

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from sta.atomic import write_text
 from sta.evaluation import (
@@ -418,7 +419,7 @@ def plot_class_changes(comparison: ClassComparison, *, top: int = 15) -> Figure:
         if change:
             _draw_change(axes, y, change)
     axes.axvline(0, color='0.3', linewidth=1.0)
-    axes.set_xlim(*_limits([change.change_points for change in shown if change]))
+    axes.set_xlim(*_limits([change.change_points or 0.0 for change in shown if change]))
     axes.set_xlabel('change in top-1 (points)', fontsize=FONT)
     _note(axes, 0.0, 'lost, gained\nof videos', va='bottom')
     sure = f'adjusted p below {SIGNIFICANT}'
@@ -445,7 +446,9 @@ def plot_grown_confusions(comparison: ClassComparison, *, top: int = 15) -> Figu
     for y, confusion in zip(centres, grown, strict=False):
         _draw_confusion(axes, y, confusion)
     axes.set_xlim(0, 1.1 * max((c.after for c in grown), default=1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    locator = axes.xaxis.get_major_locator()
+    if isinstance(locator, MaxNLocator):
+        locator.set_params(integer=True)
     axes.set_xlabel('videos of the first class taken for the second', fontsize=FONT)
     legend = [
         Patch(facecolor=BEFORE, label=wrapped(comparison.before, LEGEND_CHARACTERS)),
@@ -463,7 +466,7 @@ def _limits(points: list[float]) -> tuple[float, float]:
 
 
 def _draw_change(axes: Axes, y: float, change: ClassChange) -> None:
-    points = change.change_points
+    points = change.change_points or 0.0
     colour = FELL if points < 0 else ROSE
     alpha = 1.0 if change.is_significant else PALE
     axes.barh(y, points, height=BAR_INCHES, color=colour, alpha=alpha)

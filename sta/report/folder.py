@@ -57,6 +57,8 @@ from .table import (
 )
 
 LIBRARIES = ('torch', 'numpy', 'mmaction2', 'mmengine', 'mmcv', 'mmcv-lite', 'av', 'decord')
+# What results.json says at least, where scores are enough.
+NOTHING: dict[str, Any] = dict(rows=(), variants=(), environment={}, note='', left_out=())
 RESULTS, SCORES, CLASSES = 'results.json', 'scores.npz', 'classes.csv'
 
 
@@ -247,7 +249,14 @@ def write_results(found: Evaluation, folder: Path) -> list[Path]:
     if found.left_out:
         texts['left_out.csv'] = Table(columns_of(LeftOut._fields), found.left_out).csv()
     with replacing(folder / SCORES) as temporary, temporary.open('wb') as file:
-        np.savez_compressed(file, **{key: np.asarray(v) for key, v in _arrays(found.scores)})
+        scores = found.scores
+        np.savez_compressed(
+            file,
+            variants=np.array(scores.variants, dtype=np.str_),
+            scores=scores.scores,
+            labels=scores.labels,
+            names=np.array(scores.names, dtype=np.str_),
+        )
     for name in reversed(texts):  # results.json last: where it is, everything is
         write_text(folder / name, texts[name])
     return [folder / name for name in (*texts, SCORES)]
@@ -316,6 +325,10 @@ def load(folder: Path, *, needs_results: bool = True) -> Evaluation:
         return Evaluation((), (), {}, '', (), (), names_in(folder / CLASSES), read)
     try:
         found = json.loads(path.read_text(encoding='utf-8'), parse_constant=_no_number)
+        if not needs_results:
+            found = {**NOTHING, **found}
+        elif not found['rows']:
+            raise ValueError('it must hold the rows')
         return Evaluation(
             rows=tuple(_row(row) for row in found['rows']),
             settings=tuple(map(dict, found['variants'])),
@@ -477,14 +490,6 @@ def _not_finite_lines(found: Evaluation, most: int = 10) -> list[str]:
     return lines + ([f'  ... and {more} more, see results.json'] if more > 0 else [])
 
 
-def _arrays(scores: Scores) -> list[tuple[str, Any]]:
-    texts = ('variants', 'names')
-    return [
-        (key, np.array(value, dtype=np.str_) if key in texts else value)
-        for key, value in scores._asdict().items()
-    ]
-
-
 def _checked_scores(folder: Path) -> Scores:
     """Scores of a folder.
 
@@ -528,9 +533,10 @@ def _row(found: dict[str, Any]) -> SummaryRow:
     Raises:
         ValueError: another number is not one.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(SummaryRow):
-        value = found.get(field.name, field.default)
+        has_default = field.default is not dataclasses.MISSING  # for what older versions lack
+        value = found.get(field.name, field.default) if has_default else found[field.name]
         if value is None and field.name == 'clips_per_s':
             value = float('nan')
         elif field.type == 'float' and not _is_number(value):

@@ -23,7 +23,7 @@ from sta.atomic import replacing, write_text
 from sta.engine.session import say
 from sta.errors import DataError
 from sta.evaluation import EvaluationResult
-from sta.visualization import Examples, make_examples
+from sta.visualization import Example, Examples, Strip, make_examples
 
 from .classes import plot_class_changes
 from .folder import Evaluation, accuracy_plot, by_class, comparison_of, speed_plot
@@ -45,6 +45,7 @@ WHERE_NUMBERS = 'its numbers stand in the tables of this page'
 DARK_TEXT, DARK_GROUND = (230, 237, 243), (13, 17, 23)  # as in template.html
 FOLDER, LIST, SUFFIX = 'examples', 'examples.json', '.webp'
 NONE_MADE = 'No example clips: tools/test.py --examples N makes them.'
+NO_EXAMPLES = Examples((), '')
 EXAMPLES, EXAMPLES_S, MOST_EXAMPLES = 4, 20.0, 20
 
 
@@ -66,7 +67,6 @@ def write_page(found: Evaluation, folder: Path, *, pictures: Sequence[Path] = ()
     folder, unsaid = Path(folder), _unsaid(found)
     for line in unsaid:
         say(line)
-    examples, examples_note = read_examples(folder)
     page = render(
         title=found.title,
         facts=found.facts,
@@ -74,8 +74,7 @@ def write_page(found: Evaluation, folder: Path, *, pictures: Sequence[Path] = ()
         results=found.table,
         note=' '.join(filter(None, [found.note, *unsaid])),
         plots=_plots(found),
-        examples=examples,
-        examples_note=examples_note,
+        examples=read_examples(folder),
         pictures=[_picture(path) for path in pictures],
         classes=by_class(found) if _knows_classes(found) else None,
         left_out=found.left_out[:MOST_LEFT_OUT],
@@ -95,8 +94,7 @@ def render(
     note: str,
     plots: Sequence[Picture],
     summary: str = '',
-    examples: Sequence[Any] = (),
-    examples_note: str = '',
+    examples: Examples = NO_EXAMPLES,
     pictures: Sequence[Picture] = (),
     classes: Table[Any] | None = None,
     elements: Table[Any] | None = None,
@@ -115,7 +113,6 @@ def render(
         plots: with captions.
         summary: a sentence below the title.
         examples: clips, see :func:`read_examples`.
-        examples_note: above them, or why there are none.
         pictures: further ones.
         classes: a table.
         elements: jobs of a sweep, a table.
@@ -126,6 +123,7 @@ def render(
     """
     template = resources.files('sta.report').joinpath('template.html').read_text('utf-8')
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters['base64'] = _in_base64
     page = environment.from_string(template).render(
         title=title,
         facts=facts,
@@ -135,8 +133,8 @@ def render(
         unpaired=unpaired_on_k400(),
         plots=plots,
         greys=grey_variables(''.join(plot.markup for plot in plots)),
-        examples=examples,
-        examples_note=examples_note,
+        examples=examples.shown,
+        examples_note=examples.note,
         pictures=pictures,
         classes=classes,
         elements=elements,
@@ -163,7 +161,7 @@ def summary_of(found: Evaluation) -> str:
     ]
     if unpruned is None or unpruned.not_finite or not close:
         return ''
-    best = max(close, key=lambda row: row.reduction_percent)
+    best = max(close, key=lambda row: row.reduction_percent or 0.0)
     interval = ''
     if best.top1_change_low is not None:
         interval = f', 95 % interval {best.top1_change_low:+.2f} to {best.top1_change_high:+.2f}'
@@ -201,7 +199,7 @@ def _plots(found: Evaluation) -> list[Picture]:
 
 def _knows_classes(found: Evaluation) -> bool:
     """Whether there is a name for every class."""
-    return len(found.class_names or ()) == found.scores.scores.shape[2]
+    return len(found.class_names or ()) == int(found.scores.scores.shape[2])
 
 
 def _plot(figure: Any, caption: str) -> Picture:
@@ -293,39 +291,8 @@ def _dark(grey: int) -> str:
 
 def inline_png(path: Path, description: str) -> str:
     """A PNG file as an image element."""
-    data = base64.b64encode(path.read_bytes()).decode('ascii')
+    data = _in_base64(path.read_bytes())
     return f'<img alt="{description}" src="data:image/png;base64,{data}">'
-
-
-class ShownStrip(NamedTuple):
-    """One row of an example on the page.
-
-    Attributes:
-        label: above it.
-        alt: for those who do not see it.
-        width, height: in pixels.
-        source: data URL.
-    """
-
-    label: str
-    alt: str
-    width: int
-    height: int
-    source: str
-
-
-class ShownExample(NamedTuple):
-    """A video on the page.
-
-    Attributes:
-        name: file name.
-        caption: class, predictions and view.
-        strips: its rows.
-    """
-
-    name: str
-    caption: str
-    strips: tuple[ShownStrip, ...]
 
 
 def add_examples(
@@ -391,7 +358,7 @@ def write_examples(examples: Examples, folder: Path) -> Path:
     return folder
 
 
-def read_examples(folder: Path) -> tuple[tuple[ShownExample, ...], str]:
+def read_examples(folder: Path) -> Examples:
     """The examples of a folder of results and their note; none and why where there are none.
 
     Raises:
@@ -399,11 +366,18 @@ def read_examples(folder: Path) -> tuple[tuple[ShownExample, ...], str]:
     """
     path = Path(folder) / FOLDER / LIST
     if not path.is_file():
-        return (), NONE_MADE
+        return Examples((), NONE_MADE)
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
-        shown = tuple(_example(example, path.parent) for example in found['examples'])
-        return shown, str(found['note'])
+        shown = (
+            Example(
+                str(one['name']),
+                str(one['caption']),
+                tuple(_strip(strip, path.parent) for strip in one['strips']),
+            )
+            for one in found['examples']
+        )
+        return Examples(tuple(shown), str(found['note']))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f'{path} or a picture that it names is damaged ({error}); without the folder '
@@ -411,20 +385,18 @@ def read_examples(folder: Path) -> tuple[tuple[ShownExample, ...], str]:
         ) from None
 
 
-def _example(found: dict[str, Any], folder: Path) -> ShownExample:
-    strips = tuple(_strip(strip, folder) for strip in found['strips'])
-    return ShownExample(str(found['name']), str(found['caption']), strips)
-
-
-def _strip(found: dict[str, Any], folder: Path) -> ShownStrip:
+def _strip(found: dict[str, Any], folder: Path) -> Strip:
     name = str(found['image'])
     if Path(name).name != name or not name.endswith(SUFFIX):
         raise ValueError(f'{name!r} is no name of a {SUFFIX} file in this folder')
-    data = base64.b64encode((folder / name).read_bytes()).decode('ascii')
-    return ShownStrip(
+    return Strip(
         str(found['label']),
         str(found['alt']),
         int(found['width']),
         int(found['height']),
-        f'data:image/webp;base64,{data}',
+        (folder / name).read_bytes(),
     )
+
+
+def _in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode('ascii')

@@ -26,6 +26,25 @@ from sta.evaluation import FEWEST_VIDEOS, SummaryRow
 
 from .table import counted, not_finite_note
 
+# Okabe and Ito's palette, which colour-blind readers can tell apart; black is for no pruning, and
+# its yellow is too pale for lines on white.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
+# 11 has no factor in common with 6: markers and colours come together anew only after 66 families.
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', 'p', '>', 'h')
+LINES = ('-', '--', '-.', ':')
+SIZE_INCHES = (7.2, 4.8)
+DPI = 160
+FONT = 11
+LEGEND_CHARACTERS = 60
+MOST_LEGEND_COLUMNS = 4
+LACKING = re.compile(r'Glyph (\d+) ')
+# Of a band: so pale that a dozen over each other let the lines through.
+FEW_ALPHA, MANY_ALPHA, FEW = 0.15, 0.09, 4
+SPREAD_ALPHA = 0.3
+MOST_LABELS = 12  # names of schedules; where every family has its own they would fill the plot
+
+Place = Callable[[SummaryRow], float]
+
 
 def plot_accuracy_vs_gflops(
     rows: Sequence[SummaryRow], *, num_videos: int, title: str = '', note: str | None = None
@@ -97,21 +116,8 @@ def _plot(
     draw_families(axes, rows, place)
     dress(axes, words, title)
     legend_below(figure, axes, note=bands_note(rows, num_videos) if note is None else note)
-    label_schedules(axes, rows, place)
+    label_schedules(figure, axes, rows, place)
     return figure
-
-
-# Okabe and Ito's palette, which colour-blind readers can tell apart; black is for no pruning, and
-# its yellow is too pale for lines on white.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-# 11 has no factor in common with 6: markers and colours come together anew only after 66 families.
-MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '<', 'p', '>', 'h')
-LINES = ('-', '--', '-.', ':')
-SIZE_INCHES = (7.2, 4.8)
-DPI = 160
-FONT = 11
-LEGEND_CHARACTERS = 60
-MOST_LEGEND_COLUMNS = 4
 
 
 class Style(NamedTuple):
@@ -168,7 +174,7 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     Returns:
         The legend; None where nothing is drawn.
     """
-    legend, renderer = None, figure.canvas.get_renderer()
+    legend = None
     handles, labels = _no_pruning_first(*axes.get_legend_handles_labels())
     for columns in range(min(MOST_LEGEND_COLUMNS, len(handles)), 0, -1):
         legend = figure.legend(
@@ -184,7 +190,7 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
             columnspacing=1.4,
         )
         legend.get_title().set_color('0.35')
-        box = legend.get_window_extent(renderer).transformed(figure.dpi_scale_trans.inverted())
+        box = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
         if box.width <= figure.get_figwidth() or columns == 1:
             break
         legend.remove()
@@ -193,17 +199,9 @@ def legend_below(figure: Figure, axes: Axes, *, note: str) -> Legend | None:
     return legend
 
 
-def _no_pruning_first(handles: Sequence, labels: Sequence[str]) -> tuple[list, list[str]]:
+def _no_pruning_first(handles: Sequence[Any], labels: Sequence[str]) -> tuple[list[Any], list[str]]:
     pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: pair[1] != 'no pruning')
     return [handle for handle, _ in pairs], [label for _, label in pairs]
-
-
-# Of a band: so pale that a dozen over each other let the lines through.
-FEW_ALPHA, MANY_ALPHA, FEW = 0.15, 0.09, 4
-SPREAD_ALPHA = 0.3
-MOST_LABELS = 12  # names of schedules; where every family has its own they would fill the plot
-
-Place = Callable[[SummaryRow], float]
 
 
 def draw_families(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
@@ -273,7 +271,7 @@ def dress(axes: Axes, horizontal: str, title: str) -> None:
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def label_schedules(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
+def label_schedules(figure: Figure, axes: Axes, rows: Sequence[SummaryRow], place: Place) -> None:
     """Name each schedule once, above its highest point, and leave out what would overlap."""
     highest: dict[str, SummaryRow] = {}
     for row in rows:
@@ -281,7 +279,8 @@ def label_schedules(axes: Axes, rows: Sequence[SummaryRow], place: Place) -> Non
         if name and (name not in highest or row.top1_percent > highest[name].top1_percent):
             highest[name] = row
     labels: list[Text] = []
-    axes.figure.get_layout_engine().execute(axes.figure)  # else the axes' size is not known yet
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)  # else the axes' size is not known yet
     for name, row in highest.items():
         label = axes.annotate(
             name,
@@ -358,9 +357,6 @@ def _draw_unpruned(axes: Axes, row: SummaryRow, place: Place) -> None:
         markeredgecolor='white',
         zorder=4,
     )
-
-
-LACKING = re.compile(r'Glyph (\d+) ')
 
 
 def draw(figure: Figure, target: Any, *, format: str, metadata: dict[str, Any]) -> None:

@@ -141,7 +141,8 @@ def _correct(scores: Scores, row: SummaryRow) -> np.ndarray:
 
 def _failed(scores: Scores, row: SummaryRow) -> np.ndarray:
     """(videos,) bool, where scores of one of a row's variants are not finite."""
-    return ~np.all([all_finite(own) for own in _draws(scores, row)], axis=0)
+    whole: np.ndarray = np.all([all_finite(own) for own in _draws(scores, row)], axis=0)
+    return ~whole
 
 
 def _draws(scores: Scores, row: SummaryRow) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 
 from sta.paper import Table, build_tables
 from sta.paper.inputs import Inputs
-from sta.paper.measure import RunOptions, measure
+from sta.paper.measure import Request, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,5 +21,5 @@ def nothing() -> Inputs:
 @pytest.fixture(scope='session')
 def filled(nothing: Inputs) -> dict[str, Table]:
     """All tables with neither weights nor data."""
-    options = RunOptions(Path('nowhere'), command='')
-    return {table.name: table for table in measure(build_tables(['all']), nothing, options)}
+    request = Request(tuple(build_tables(['all'])), ROOT)
+    return {table.name: table for table in measure(request, nothing)}

@@ -24,8 +24,8 @@ from sta.paper.experiment import (
     variant_of,
 )
 from sta.paper.inputs import find_inputs, small, smoke_inputs
-from sta.paper.measure import Measured, add_speeds, plan_runs, speeds_of
-from sta.paper.reproduce import Request, for_people, legend_of, notes_of, reproduce
+from sta.paper.measure import Measured, Request, add_speeds, plan_runs, speeds_of
+from sta.paper.reproduce import for_people, legend_of, notes_of, reproduce
 from sta.paper.tables import fig5, smoke_table
 from sta.report import read_scores
 from tests.tools.tiny import run_tool, save_weights, write_video

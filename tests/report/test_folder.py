@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sta.atomic import replacing
 from sta.environment import commit_of
 from sta.errors import DataError
 from sta.evaluation import EvaluationResult, LeftOut, SummaryRow, summarise
@@ -207,26 +206,6 @@ def test_scores_of_a_stranger_are_not_unpickled(tmp_path) -> None:
     np.savez(path, variants=np.array([{'an': 'object'}], dtype=object))
     with pytest.raises(ValueError, match='allow_pickle'):
         read_scores(path)
-
-
-def test_an_interrupted_write_keeps_the_old_file(tmp_path) -> None:
-    path = tmp_path / 'results.json'
-    path.write_text('old')
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
-        temporary.write_text('half of the n')
-        raise KeyboardInterrupt
-    assert path.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['results.json']
-
-
-def test_the_new_file_replaces_the_old_one(tmp_path) -> None:
-    path = tmp_path / 'results.json'
-    path.write_text('old')
-    with replacing(path) as temporary:
-        assert temporary.parent == path.parent  # else it could not be moved in one step
-        temporary.write_text('new')
-    assert path.read_text() == 'new'
-    assert os.listdir(tmp_path) == ['results.json']
 
 
 def test_every_draw_and_their_mean_are_in_csv_and_json(tmp_path) -> None:
@@ -454,7 +433,7 @@ def test_another_kind_of_file(tmp_path) -> None:
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize('text', ['{"rows": ', '[' * 100_000, '\udcff', '[]', '{}', '{"rows": 3}'])
+@pytest.mark.parametrize('text', ['{"rows": ', '[' * 100_000, '\udcff', '[]', '{"rows": 3}'])
 def test_a_damaged_results_json(tmp_path, text) -> None:
     save(tmp_path)
     (tmp_path / 'results.json').write_bytes(text.encode('utf-8', 'surrogateescape'))

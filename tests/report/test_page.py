@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import re
@@ -246,15 +245,7 @@ def test_a_click_on_a_head_sorts_the_table(tmp_path: Path) -> None:
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     write_examples(EXAMPLES, tmp_path)
-    shown, note = read_examples(tmp_path)
-    assert note == NASTY
-    assert [(e.name, e.caption) for e in shown] == [('a.mp4', 'Class a.'), (NASTY, NASTY)]
-    for example in shown:
-        for read, strip in zip(example.strips, STRIPS, strict=True):
-            assert read[:4] == strip[:4]
-            assert base64.b64decode(read.source.removeprefix('data:image/webp;base64,')) in (
-                strip.image
-            )
+    assert read_examples(tmp_path) == EXAMPLES
 
 
 def test_the_page_shows_them_and_made_again_keeps_them(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sta.evaluation import mcnemar_p
+from sta.evaluation import SummaryRow, mcnemar_p
+from sta.report.folder import NOTHING
 
 from .tiny import Tiny, run_tool
 
@@ -27,7 +29,8 @@ RIGHT = np.array(
 
 
 def row(name: str, pruner: str, gflops: float, *averages: str) -> dict:
-    return {'name': name, 'pruner': pruner, 'gflops_per_view': gflops, 'averages': averages}
+    found = SummaryRow(name, pruner, 9, (9,), gflops, gflops, 0.0, 50.0, 50.0, None, 1.0)
+    return {**dataclasses.asdict(found), 'averages': averages}
 
 
 ROWS = [
@@ -48,7 +51,7 @@ def write(folder: Path, rows: object = ROWS) -> Path:
     np.savez(
         folder / 'scores.npz', variants=np.array(NAMES), scores=scores, labels=labels, names=videos
     )
-    (folder / 'results.json').write_text(json.dumps({'rows': rows}))
+    (folder / 'results.json').write_text(json.dumps({**NOTHING, 'rows': rows}))
     return folder
 
 
@@ -100,7 +103,7 @@ def test_families_that_cannot_be_compared_with(tmp_path: Path, capsys, family, w
     'rows, words',
     [
         ([], 'must hold the rows'),
-        ([{'name': 'sta-4'}], 'must hold the rows'),
+        ([{'name': 'sta-4'}], "no 'pruner'"),
         (ROWS[:3], "nothing but 'sta'"),
         ([*ROWS, row('rlt-1', 'rlt', 5.0)], "no scores of 'rlt-1'"),
     ],
