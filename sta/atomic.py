@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def naming(path: Path, *, instead_of: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def write_steadily(path: Path, save: Callable[[io.RawIOBase], None]) -> None:
+def write_steadily(path: Path, save: Callable[[IO[bytes]], None]) -> None:
     """Let a library write that aborts the process where a write fails, as torch's does.
 
     Args:
@@ -60,7 +60,7 @@ def write_steadily(path: Path, save: Callable[[io.RawIOBase], None]) -> None:
     with path.open('wb', buffering=0) as file:
         steady = _Steady(file)
         try:
-            save(steady)
+            save(cast('IO[bytes]', steady))  # which has what a library asks of a file to write to
         finally:
             if steady.error is not None:
                 raise steady.error

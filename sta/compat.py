@@ -212,8 +212,12 @@ def _stub_drn() -> None:
     package = ModuleType(DRN_PACKAGE, 'Stand-in put here by sta.compat.')
     package.__path__ = []
     module = ModuleType(f'{DRN_PACKAGE}.drn', 'Stand-in put here by sta.compat.')
-    module.DRN = package.DRN = DRN
-    package.drn = module
+    for owner, name, value in (
+        (module, 'DRN', DRN),
+        (package, 'DRN', DRN),
+        (package, 'drn', module),
+    ):
+        setattr(owner, name, value)
     sys.modules[package.__name__] = package
     sys.modules[module.__name__] = module
 

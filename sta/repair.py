@@ -236,7 +236,7 @@ def _pinned(name: str) -> str:
 
 
 def _name(requirement: str) -> str:
-    return re.match(r'[\w.-]+', requirement).group()
+    return re.split(r'[^\w.-]', requirement, maxsplit=1)[0]
 
 
 def _quoted(requirements: Sequence[str]) -> str:

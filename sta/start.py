@@ -33,7 +33,7 @@ def tool_parser(description: str | None) -> argparse.ArgumentParser:
 class ToolParser(argparse.ArgumentParser):
     """Refuses empty arguments: pathlib would take '' for the current folder, where results go."""
 
-    def parse_known_args(
+    def parse_known_args(  # type: ignore[override]  # overloads over kinds of namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As of argparse; ends with status 2 where an argument is empty."""
@@ -135,7 +135,7 @@ def _words(value: str | dict[str, Any] | None) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def find_path(path: str, *folders: str | os.PathLike) -> str:
+def find_path(path: str, *folders: str | os.PathLike[str]) -> str:
     """A path of something to be read: as it stands, else below the folders or the repository.
 
     Args:

@@ -76,7 +76,8 @@ def find_tensors(content: Any, where: str, take: str | None = None) -> Contents:
 
 def _path_to_weights(content: Any, where: str) -> Path:
     """The keys that lead to the weights; () where they are on top."""
-    top, path = content, ()
+    top = content
+    path: Path = ()
     while isinstance(content, Mapping) and len(path) <= _DEPTH:
         key = _next_key(content, where)
         if key is None:
@@ -95,7 +96,7 @@ def _path_to_weights(content: Any, where: str) -> Path:
     )
 
 
-def _next_key(content: Mapping, where: str) -> Any:
+def _next_key(content: Mapping[Any, Any], where: str) -> Any:
     """The container to open, or None where the weights are here or nowhere."""
     usual = [key for key in CONTAINERS if isinstance(content.get(key), Mapping)]
     if usual:
@@ -112,7 +113,7 @@ def _next_key(content: Mapping, where: str) -> Any:
     return raw[0] if raw else None
 
 
-def _holds_weights(content: Mapping, depth: int = _DEPTH) -> bool:
+def _holds_weights(content: Mapping[Any, Any], depth: int = _DEPTH) -> bool:
     if recognise(_named(_tensors_in(content))):
         return True
     inner = (value for value in content.values() if isinstance(value, Mapping))
@@ -176,7 +177,7 @@ def _notes(content: Any, path: Path, others: list[Path]) -> Iterator[str]:
             yield f'took {taken}, not the weights of {name}{way}'
 
 
-def _is_swapped(content: Mapping, path: Path, other: Path) -> bool:
+def _is_swapped(content: Mapping[Any, Any], path: Path, other: Path) -> bool:
     """Whether the usual name holds the averaged weights, and the other one the raw ones.
 
     mmengine's EMAHook and Lightning's WeightAveraging write their files so. The first is told by
@@ -315,7 +316,7 @@ def _named(tensors: Mapping[Any, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if isinstance(name, str)}
 
 
-def _equal(one: Mapping, other: Mapping) -> bool:
+def _equal(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> bool:
     """Whether two containers hold the same tensors, to the bit."""
     one, other = _tensors_in(one), _tensors_in(other)
     return one.keys() == other.keys() and all(

@@ -72,8 +72,8 @@ class ConversionReport:
 
 
 def convert_checkpoint(
-    source: str | os.PathLike,
-    target: str | os.PathLike,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
     *,
     model: nn.Module | None = None,
     overwrite: bool = False,
@@ -140,7 +140,7 @@ def _checked(
 
 
 def export_weights(
-    model: nn.Module, path: str | os.PathLike, dtype: torch.dtype = torch.float16
+    model: nn.Module, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16
 ) -> str:
     """Save a model's parameters under their own names; fixed tables (buffers) are left out.
 

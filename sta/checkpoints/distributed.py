@@ -115,7 +115,7 @@ class _IndexReader(pickle.Unpickler):
         raise CheckpointError(f'it asks to call {listed([qualified])} while being read')
 
 
-def _read_index(folder: Path) -> tuple[dict[str, _Stored], dict[str, tuple]]:
+def _read_index(folder: Path) -> tuple[dict[str, _Stored], Mapping[str, tuple[Any, ...]]]:
     """What is stored under which name, and the keys its name was put together from."""
     path = folder / INDEX
     if path.stat().st_size > LARGEST_INDEX:
@@ -140,7 +140,7 @@ def _read_index(folder: Path) -> tuple[dict[str, _Stored], dict[str, tuple]]:
     return tensors, keys if isinstance(keys, Mapping) else {}
 
 
-def _stored(name: str, meta: Mapping, places: Mapping) -> _Stored:
+def _stored(name: str, meta: Mapping[str, Any], places: Mapping[Any, Any]) -> _Stored:
     dtype = meta['properties'].state[0]
     if not isinstance(dtype, torch.dtype):
         raise ValueError('no dtype')

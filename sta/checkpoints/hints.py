@@ -9,11 +9,16 @@ from typing import NamedTuple
 from torch import Tensor
 
 # (width, depth), classes: a config. Its name follows the model's.
-_VIT_SIZES = {(384, 12): '_s', (768, 12): '', (1024, 24): '_l', (1280, 32): '_h'}
+_VIT_SIZES: dict[tuple[int, ...], str] = {
+    (384, 12): '_s',
+    (768, 12): '',
+    (1024, 24): '_l',
+    (1280, 32): '_h',
+}
 _VIT_DATA = {400: 'k400', 174: 'ssv2'}
 _VIT_GIANT = (1408, 40)
 # The four facts of a Profile: a config.
-_SWIN_CONFIGS = {
+_SWIN_CONFIGS: dict[tuple[object, ...], str] = {
     (96, (2, 2, 6, 2), 2535, 400): 'sta_swin_t_k400',
     (96, (2, 2, 18, 2), 2535, 400): 'sta_swin_s_k400',
     (128, (2, 2, 18, 2), 2535, 400): 'sta_swin_k400',
@@ -146,7 +151,7 @@ def _config(profile: Profile) -> str | None:
     if profile.window_rows is not None:
         return _SWIN_CONFIGS.get(profile)
     size = _VIT_SIZES.get((profile.width, *profile.depths))
-    data = _VIT_DATA.get(profile.classes)
+    data = None if profile.classes is None else _VIT_DATA.get(profile.classes)
     return None if size is None or data is None else f'sta_vit{size}_{data}'
 
 

@@ -59,7 +59,7 @@ class LoadReport:
 
 
 def load_checkpoint(
-    model: nn.Module, source: str | os.PathLike | Mapping[str, Tensor]
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]
 ) -> LoadReport:
     """Load weights from a file or a state dict, whichever known names they carry.
 
@@ -128,7 +128,7 @@ def load_translated(
     )
 
 
-def given_contents(source: str | os.PathLike | Mapping[str, Any]) -> tuple[str, Contents]:
+def given_contents(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[str, Contents]:
     """What to call a source in messages, and its tensors under its own names.
 
     Raises:
@@ -214,7 +214,9 @@ _HEAD = 'cls_head.'
 _LAST_NORMS = ('backbone.fc_norm.', 'backbone.norm.')
 
 
-def load_encoder(model: nn.Module, source: str | os.PathLike | Mapping[str, Tensor]) -> LoadReport:
+def load_encoder(
+    model: nn.Module, source: str | os.PathLike[str] | Mapping[str, Tensor]
+) -> LoadReport:
     """Load a backbone from a pre-trained or fine-tuned model; the classifier keeps its own weights.
 
     Every weight of embedding and blocks must be there and fit. What remains of the file, a decoder,

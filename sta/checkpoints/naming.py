@@ -83,12 +83,13 @@ def fuse_attention(
 
 
 def _stacked(tensors: Mapping[str, Tensor], prefix: str, where: str) -> Tensor:
-    found = {part: tensors.get(f'{prefix}{part}.weight') for part in PARTS}
-    missing = [part for part, tensor in found.items() if tensor is None]
+    names = {part: f'{prefix}{part}.weight' for part in PARTS}
+    missing = [part for part, name in names.items() if name not in tensors]
     if missing:
         raise CheckpointError(
             f'{where}: {prefix}qkv.weight cannot be put together, {" and ".join(missing)} missing'
         )
+    found = {part: tensors[name] for part, name in names.items()}
     kinds = {(tuple(tensor.shape), tensor.dtype, tensor.layout) for tensor in found.values()}
     if len(kinds) > 1 or found['query'].dim() != 2:
         shapes = ', '.join(

@@ -67,12 +67,12 @@ DISCARDED_GLOBALS = (
 )
 
 
-def read_state_dict(path: str | os.PathLike, take: str | None = None) -> dict[str, Tensor]:
+def read_state_dict(path: str | os.PathLike[str], take: str | None = None) -> dict[str, Tensor]:
     """Read named tensors, see :func:`read_contents`."""
     return read_contents(path, take).tensors
 
 
-def read_contents(path: str | os.PathLike, take: str | None = None) -> Contents:
+def read_contents(path: str | os.PathLike[str], take: str | None = None) -> Contents:
     """Read named tensors from .safetensors or a torch file of any common container.
 
     Args:
@@ -166,7 +166,7 @@ def _stand_in(qualified_name: str) -> type:
 @contextmanager
 def _inert_stand_ins() -> Iterator[None]:
     """Let weights_only loading pass over the known non-weights. torch >= 2.4 has such a list."""
-    before = getattr(torch.serialization, 'get_safe_globals', list)()
+    before: list[Any] = getattr(torch.serialization, 'get_safe_globals', list)()
     if not hasattr(torch.serialization, 'add_safe_globals'):
         yield
         return
@@ -197,7 +197,7 @@ _HF_ADDRESS = re.compile(
 )
 
 
-def refuse_address(source: str | os.PathLike) -> None:
+def refuse_address(source: str | os.PathLike[str]) -> None:
     """Refuse an address: what is evaluated is a file of the user's, and nothing is downloaded.
 
     Raises:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
 import importlib.metadata
-import os
 import re
 import shutil
 import sys
@@ -112,9 +112,13 @@ PACKAGES = (
 def package_checks() -> Iterator[Check]:
     """A check of every package, those first that explain the failures of others."""
     for package in PACKAGES:
-        yield Check(package.distribution, lambda unusable, p=package: [check_package(p, unusable)])
+        yield Check(package.distribution, functools.partial(_checked, package))
         if package.distribution == 'torch':
             yield Check('opencv', lambda unusable: [check_opencv(unusable)])
+
+
+def _checked(package: Package, unusable: set[str]) -> list[Finding]:
+    return [check_package(package, unusable)]
 
 
 def check_python(version: str) -> Finding:
@@ -301,7 +305,7 @@ def _missing_files(distribution: str) -> list[str]:
     rows = csv.reader((found.read_text('RECORD') or '').splitlines())
     listed = [PurePosixPath(row[0]) for row in rows if row]
     wanted = [path for path in listed if path.suffix != '.pyc' and '..' not in path.parts]
-    return [str(path) for path in wanted if not os.path.exists(found.locate_file(path))]
+    return [str(path) for path in wanted if not Path(str(found.locate_file(path))).exists()]
 
 
 def _lacks_requirement(distribution: str, error: BaseException) -> bool:
@@ -310,7 +314,7 @@ def _lacks_requirement(distribution: str, error: BaseException) -> bool:
         return False
     lines = importlib.metadata.requires(distribution) or []
     plain = [line for line in lines if not re.search('extra|platform', line.partition(';')[2])]
-    names = [re.match(r'[\w.-]+', line).group() for line in plain]
+    names = [re.split(r'[^\w.-]', line, maxsplit=1)[0] for line in plain]
     return any(distribution_version(name) is None for name in names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import multiprocessing
 import os
@@ -109,7 +110,7 @@ def examine() -> list[Finding]:
     return findings
 
 
-def _examine_apart(checks: Sequence[Check], unusable: set[str]) -> tuple[list, str]:
+def _examine_apart(checks: Sequence[Check], unusable: set[str]) -> tuple[list[list[Finding]], str]:
     """Findings of the checks that ran, one list each, and what ended the process early, if so."""
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
@@ -244,7 +245,11 @@ def probe_checks() -> Iterator[Check]:
     """The work-arounds, and what is tried with them in force."""
     yield Check('work-arounds', heal)
     for probe in PROBES:
-        yield Check(probe.subject, lambda unusable, p=probe: [try_probe(p, unusable)])
+        yield Check(probe.subject, functools.partial(_tried, probe))
+
+
+def _tried(probe: Probe, unusable: set[str]) -> list[Finding]:
+    return [try_probe(probe, unusable)]
 
 
 def try_probe(probe: Probe, unusable: set[str]) -> Finding:
@@ -336,7 +341,7 @@ def try_pruning() -> str:
     from sta.pruning import prune_stage
 
     tokens = torch.linspace(-1, 1, 8 * 16 * 4).sin().reshape(1, 8 * 16, 4)
-    kept, index = prune_stage(tokens, tokens, num_chunks=8, num_drop=4)
+    kept, index = prune_stage(tokens, tokens, num_chunks=8, num_drop=4)[:2]
     if not torch.equal(kept, tokens[:, index[0]]) or kept.shape[1] != 8 * 12:
         raise ValueError(f'kept {tuple(kept.shape)}, not the tokens of its own index')
     return f'{kept.shape[1]} of {tokens.shape[1]} tokens kept'
