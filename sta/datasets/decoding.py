@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
 from types import SimpleNamespace
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import av
 import decord
@@ -354,7 +354,7 @@ def _start_at(
     stream: av.VideoStream,
     index: PacketIndex,
     key: KeyFrame,
-) -> tuple[KeyFrame, Iterator[av.Packet]]:
+) -> tuple[KeyFrame, Iterator[av.Packet[Any]]]:
     """A key frame, or one before it, and the packets from there on.
 
     Containers take what is sought for the time of showing or for that of decoding.
@@ -400,7 +400,7 @@ def _upright(frame: av.VideoFrame, reformatter: VideoReformatter) -> np.ndarray:
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Where the file says that right and down of a frame are to point: (a, b, c, d)."""
-    side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    side_data: Any = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
     if side_data is None:
         return _UPRIGHT
     a, b, _, c, d, *_ = struct.unpack('=9i', bytes(side_data))
@@ -595,7 +595,7 @@ class PacketIndex:
         """The last key frame that is not behind a frame."""
         return self.keys[bisect_right(self.keys, place, key=lambda key: key.place) - 1]
 
-    def key_at(self, packet: av.Packet) -> KeyFrame | None:
+    def key_at(self, packet: av.Packet[Any]) -> KeyFrame | None:
         """The key frame that a packet holds."""
         number = bisect_right(self.keys, packet.pts or 0, key=lambda key: key.time) - 1
         return self.keys[number] if number >= 0 and self.keys[number].time == packet.pts else None
@@ -646,7 +646,7 @@ def _family(codec: str) -> str:
     return {'libdav1d': 'av1', 'libaom-av1': 'av1', 'libvpx-vp9': 'vp9'}.get(codec, codec)
 
 
-def _hides(packet: av.Packet, codec: str) -> bool:
+def _hides(packet: av.Packet[Any], codec: str) -> bool:
     """Whether a packet of VP9 holds a frame that is only referred to.
 
     Bits of its first byte (VP9 bitstream specification, 6.2): marker 2, profile 2 (the third

@@ -301,7 +301,7 @@ class _Pickler(pickle.Pickler):
         # From the outermost axis of the memory to the innermost: strides come back as they were.
         order = sorted(range(thing.dim()), key=thing.stride, reverse=True)
         dense = thing.permute(order).contiguous()
-        raw = pickle.PickleBuffer(dense.reshape(-1).view(torch.uint8).numpy())
+        raw = pickle.PickleBuffer(dense.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         return _tensor, (raw, dense.dtype, tuple(dense.shape), tuple(order))
 
 

@@ -33,7 +33,7 @@ class BrokenVideo(NamedTuple):
         reason: why, in words that follow 'the video cannot be used:'.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the method of tuples
     filename: str
     label: int
     reason: str
@@ -179,6 +179,7 @@ class VideoListDataset(VideoDataset):
             loaded = self.load(index) if self.test_mode else self.load_in_place(index)
             if not isinstance(loaded, BrokenVideo):
                 return loaded
+            broken = loaded
             if self.on_broken == 'error':
                 raise DataError(f'video {legible(loaded.filename)} cannot be used: {loaded.reason}')
             if self.test_mode:
@@ -188,7 +189,7 @@ class VideoListDataset(VideoDataset):
             index = np.random.randint(len(self))
         raise DataError(
             f'{MAX_REPLACEMENTS} videos in a row of {self.ann_file} cannot be used, at last '
-            f'{legible(loaded.filename)}: {loaded.reason}'
+            f'{legible(broken.filename)}: {broken.reason}'
         )
 
     def load(self, index: int) -> dict[str, Any] | BrokenVideo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sta.checkpoints import load_checkpoint
 from sta.datasets.annotations import read_annotations
 from sta.datasets.guard import through_memory
 from sta.errors import ConfigError, DataError
-from sta.models.prunable import PrunableBackbone, PrunableRecognizer
+from sta.models.prunable import PrunableBackbone, PrunableRecognizer, shape_of
 from sta.pruning import Variant
 from sta.pruning.variants import chosen_variants
 
@@ -83,7 +84,7 @@ def pruning_shares(
 ) -> dict[str, float]:
     """Share of an eager forward that each variant spends in pruning stages."""
     return {
-        name: pruning_share(twin, lambda t=twin: t(clips), rounds=rounds, is_cuda=clips.is_cuda)
+        name: pruning_share(twin, partial(twin, clips), rounds=rounds, is_cuda=clips.is_cuda)
         for name, twin in twins.items()
     }
 
@@ -126,13 +127,15 @@ def time_end_to_end(
             continue
         sound += 1
         if sound == 1:
-            shape = tuple(_views(model, batch).shape[2:])
+            shape = shape_of(_views(model, batch))
             for scorer in scorers.values():
                 scorer.count(shape)
     if not sound:
         raise DataError(f'not one video can be used; {reason}')
-    passes = {name: (lambda s=scorer: _score(config, files, s)) for name, scorer in scorers.items()}
-    contestants = {DECODING: lambda: [None for _ in _decoded(config, files)], **passes}
+    contestants: dict[str, Callable[[], Any]] = {
+        DECODING: lambda: [None for _ in _decoded(config, files)],
+        **{name: partial(_score, config, files, scorer) for name, scorer in scorers.items()},
+    }
     # A pass ends with its scores on the host: the clock on the wall sees decoding and GPU alike.
     return time_interleaved(contestants, batch_size=sound, rounds=rounds, warm_up=1, is_cuda=False)
 
@@ -172,7 +175,7 @@ def twins_of(
     return twins
 
 
-def compiled(twins: Mapping[str, nn.Module], mode: str) -> dict[str, Any]:
+def compiled(twins: Mapping[str, PrunableBackbone], mode: str) -> dict[str, Any]:
     """The same backbones through torch.compile, each in one graph per size of batch.
 
     Raises:

@@ -22,7 +22,7 @@ from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo, VideoFilesDataset
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import all_finite
-from sta.models.prunable import BoundVariant, PrunableRecognizer
+from sta.models.prunable import BoundVariant, PrunableRecognizer, shape_of
 from sta.pruning import Variant
 
 from .loop import Loaded, collate, living_workers, loaded, plan_batches
@@ -102,7 +102,7 @@ def stacked_views(
     return turns[torch.arange(number) % len(turns)]
 
 
-def normalised(decoded: dict[str, Any], preprocessor: nn.Module) -> Tensor:
+def normalised(decoded: Any, preprocessor: nn.Module) -> Tensor:
     """(views, 3, frames, H, W) of a decoded video, as a model takes them."""
     with torch.no_grad():
         return preprocessor(collate([decoded]).data, training=False)['inputs'][0]
@@ -192,7 +192,7 @@ def _scored(
     if batch.inputs is None:
         return batch.broken[0]
     if batch.places.start == 0:
-        scorer.count(tuple(batch.inputs.shape[2:]))
+        scorer.count(shape_of(batch.inputs))
     scored = scorer.score(batch.inputs)
     failed = [v.name for v, good in zip(scorer.variants, scored.finite[0], strict=True) if not good]
     if not failed:
@@ -217,7 +217,7 @@ def files_dataset(config: Config, files: Sequence[str | os.PathLike[str]]) -> Vi
         return VideoFilesDataset(files, pipeline=settings['pipeline'], **same)
 
 
-def files_loader(config: Config, files: Sequence[str | os.PathLike[str]]) -> DataLoader:
+def files_loader(config: Config, files: Sequence[str | os.PathLike[str]]) -> DataLoader[Any]:
     """Loads such videos one by one, with as many workers as the config says.
 
     Raises:

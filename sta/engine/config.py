@@ -137,7 +137,9 @@ def _settle_paths(node: Any, folder: str) -> None:
         elif key in _PATH_KEYS and value not in OFFICIAL:
             node[key] = find_path(value, folder)
     prefixes = None if isinstance(node, list) else node.get('data_prefix')
-    for key, value in (prefixes if isinstance(prefixes, dict) else {}).items():
+    if not isinstance(prefixes, dict):
+        return
+    for key, value in prefixes.items():
         prefixes[key] = find_path(value, folder) if isinstance(value, str) else value
 
 

@@ -24,7 +24,7 @@ from sta.datasets.progress import VideoProgress
 from sta.datasets.video_list import BrokenVideo
 from sta.errors import ConfigError, DataError, NotFiniteError
 from sta.evaluation import Conditions, EvaluationResult, ScoreStore, Stored, StoredVideo, assemble
-from sta.models.prunable import PrunableRecognizer
+from sta.models.prunable import ClipShape, PrunableRecognizer, shape_of
 from sta.pruning.variants import expand_variants
 
 from .cli import how_a_worker_died
@@ -44,7 +44,7 @@ class Shard(NamedTuple):
     """
 
     number: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples
 
     def __str__(self) -> str:
         """As it is typed: 2/4."""
@@ -124,7 +124,7 @@ def collate(samples: Sequence[dict[str, Any] | BrokenVideo]) -> Batch:
     return Batch(pseudo_collate(sound) if sound else None, broken)
 
 
-def load_batches(like: DataLoader, batches: Sequence[range]) -> Iterator[Batch]:
+def load_batches(like: DataLoader[Any], batches: Sequence[range]) -> Iterator[Batch]:
     """Load these batches, in this order, with the workers of a data loader.
 
     Args:
@@ -203,7 +203,7 @@ class Loaded(NamedTuple):
 
 
 def loaded(
-    loader: DataLoader, batches: Sequence[range], model: PrunableRecognizer
+    loader: DataLoader[Any], batches: Sequence[range], model: PrunableRecognizer
 ) -> Iterator[Loaded]:
     """Load batches as a model takes them; the workers are there when this returns.
 
@@ -253,7 +253,7 @@ class LocalPart(NamedTuple):
     videos: dict[int, StoredVideo]
     model_s: np.ndarray
     clips: int = 0
-    clip_shape: tuple[int, ...] | None = None
+    clip_shape: ClipShape | None = None
     views: int = 0
 
 
@@ -393,8 +393,9 @@ class VariantTestLoop(BaseLoop):
                 self.store.add(
                     batch.places.start,
                     **found._asdict(),
-                    conditions=found.clip_shape
-                    and self._conditions(scorer, found.clip_shape).as_text(),
+                    conditions=self._conditions(scorer, found.clip_shape).as_text()
+                    if found.clip_shape
+                    else None,
                 )
             parts.append(found)
             progress.advance(len(batch.places), batch.wait_s)
@@ -410,7 +411,7 @@ class VariantTestLoop(BaseLoop):
         if batch.inputs is None:
             return LocalPart(videos, np.zeros(len(self.variants)))
         inputs = batch.inputs
-        clip_shape = tuple(inputs.shape[2:])
+        clip_shape = shape_of(inputs)
         if first:
             scorer.count(clip_shape)  # views that do not suit the model are refused at once
             scorer.warm_up(inputs)
@@ -467,7 +468,7 @@ class VariantTestLoop(BaseLoop):
             part='' if self.shard == WHOLE else f'shard {self.shard} of the list',
         )
 
-    def _conditions(self, scorer: Scorer, clip_shape: tuple[int, ...]) -> Conditions:
+    def _conditions(self, scorer: Scorer, clip_shape: ClipShape) -> Conditions:
         return Conditions(
             variants=tuple(self.variants),
             costs=tuple(scorer.count(clip_shape)),

@@ -28,7 +28,7 @@ from sta.pruning import Variant
 try:
     from fcntl import LOCK_EX, LOCK_NB, lockf
 except ImportError:  # Windows
-    lockf = None
+    lockf = None  # type: ignore[assignment]
 
 SCORES, RESULTS, LOCK = 'scores', 'results.json', '.lock'
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sta.analysis import count_costs, gflops_of_tokens
 from sta.errors import MemoryShortError, ScheduleError, VariantError
 from sta.evaluation import Cost
-from sta.models.prunable import PrunableRecognizer
+from sta.models.prunable import ClipShape, PrunableRecognizer, shape_of
 from sta.pruning import Variant
 from sta.pruning.variants import UNPRUNED
 
@@ -110,7 +110,7 @@ class Scorer:
         self._bound = [model.backbone.bind(variant) for variant in variants]
         self.at_input = [bound.pruner.at_input for bound in self._bound]
 
-    def count(self, clip_shape: tuple[int, ...]) -> list[Cost]:
+    def count(self, clip_shape: ClipShape) -> list[Cost]:
         """What every variant costs on views (3, T, H, W).
 
         One whose cost depends on the clips is given what dropping nothing costs.
@@ -128,7 +128,7 @@ class Scorer:
             reason = str(error).splitlines()[0]
             raise VariantError(f'the test pipeline does not suit the model: {reason}') from error
 
-    def count_unpruned(self, clip_shape: tuple[int, ...]) -> float:
+    def count_unpruned(self, clip_shape: ClipShape) -> float:
         """GFLOPs of a view (3, T, H, W) without pruning, whether or not that is evaluated."""
         if clip_shape not in self._unpruned:
             own = (cost for cost in self.count(clip_shape) if cost.drops_nothing)
@@ -136,7 +136,7 @@ class Scorer:
             self._unpruned[clip_shape] = found.gflops_per_view
         return self._unpruned[clip_shape]
 
-    def _counted(self, clip_shape: tuple[int, ...]) -> list[Cost]:
+    def _counted(self, clip_shape: ClipShape) -> list[Cost]:
         unpruned = self.model.backbone.bind(Variant(UNPRUNED))
         bound = [unpruned if one.pruner.at_input else one for one in self._bound]
         return count_costs(self.model, bound, clip_shape)
@@ -176,7 +176,7 @@ class Scorer:
         """What the variants whose cost depends on the clips cost on these views."""
         if not any(self.at_input):
             return None
-        backbone, shape = self.model.backbone, tuple(flat.shape[1:])
+        backbone, shape = self.model.backbone, shape_of(flat)
         if shape not in self._gflops:
             self._gflops[shape] = gflops_of_tokens(self.model, shape)
         costs = np.full((num_videos, len(self.variants), 2), np.nan)
@@ -217,7 +217,7 @@ class Scorer:
                 file=sys.stderr,
             )
 
-    def _autocast(self, inputs: Tensor) -> AbstractContextManager:
+    def _autocast(self, inputs: Tensor) -> AbstractContextManager[Any]:
         if self._dtype is None:
             return nullcontext()
         return torch.autocast(inputs.device.type, dtype=self._dtype)

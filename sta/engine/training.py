@@ -178,7 +178,7 @@ class _FiniteTraining(Hook):
                     f'{name}: scores in validation are not finite after {self._where(runner)}'
                 )
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint['state_dict'].items():
             if torch.is_tensor(weight) and not weight.isfinite().all():
                 raise NotFiniteError(

@@ -54,7 +54,7 @@ class ScoreStore:
 
     def __init__(
         self,
-        folder: str | os.PathLike,
+        folder: str | os.PathLike[str],
         fingerprint: Mapping[str, str],
         *,
         num_variants: int,
@@ -205,7 +205,7 @@ class Stored(NamedTuple):
     videos: dict[int, StoredVideo]
     clips: int
     model_s: np.ndarray
-    clip_shape: tuple[int, ...] | None
+    clip_shape: tuple[int, int, int, int] | None
     views: int
 
 
@@ -442,7 +442,7 @@ def assemble(
             else 'no video was evaluated yet'
         )
     check_finite(sound, conditions)
-    scores = np.stack([video.scores for video in sound])
+    scores = np.stack([video.scores for video in sound if video.scores is not None])
     costs = averaged_costs(conditions.costs, sound)
     clips_per_s = stored.clips / stored.model_s
     return EvaluationResult(
@@ -473,7 +473,7 @@ def check_finite(videos: Sequence[StoredVideo], conditions: Conditions) -> None:
         StoreError: names the first video, the variants and the precision.
     """
     failed = [video for video in videos if not video.reason and not video.is_finite]
-    if failed:
+    if failed and failed[0].scores is not None:
         finite = all_finite(failed[0].scores)
         names = [v.name for v, good in zip(conditions.variants, finite, strict=True) if not good]
         raise StoreError(
@@ -493,7 +493,7 @@ def averaged_costs(costs: Sequence[Cost], videos: Sequence[StoredVideo]) -> list
     """
     if videos[0].costs is None:
         return list(costs)
-    means = np.stack([video.costs for video in videos]).mean(0)
+    means = np.stack([video.costs for video in videos if video.costs is not None]).mean(0)
     return [
         cost
         if np.isnan(gflops)

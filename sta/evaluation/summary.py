@@ -138,7 +138,7 @@ def _mean_row(rows: Sequence[SummaryRow], change: PairedChange | None) -> Summar
     )
 
 
-def _change_fields(change: PairedChange | None) -> dict[str, float | None]:
+def _change_fields(change: PairedChange | None) -> dict[str, Any]:
     names = ('top1_change', 'top1_change_low', 'top1_change_high', 'p_value')
     return dict(zip(names, change or (None,) * len(names), strict=True))
 

@@ -21,6 +21,14 @@ from sta.pruning.variants import NO_DEFAULTS, Defaults
 
 ClipShape = tuple[int, int, int, int]
 Size = tuple[int, int, int]
+
+
+def shape_of(clips: Tensor) -> ClipShape:
+    """(3, frames, H, W) of clips (..., 3, frames, H, W)."""
+    *_, channels, frames, height, width = clips.shape
+    return channels, frames, height, width
+
+
 # How the host's transformers draw their weights, in mmengine's words.
 INIT = (
     dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.0),
@@ -209,7 +217,7 @@ class PrunableRecognizer(nn.Module):
     """mmaction2's Recognizer3D around such a backbone, for annotations: nobody builds this one."""
 
     backbone: PrunableBackbone
-    cls_head: nn.Module
+    cls_head: Any
     data_preprocessor: nn.Module
 
     @abstractmethod

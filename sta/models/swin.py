@@ -30,7 +30,7 @@ from sta.pruning import (
 from sta.pruning.stages import StageRun
 
 from .prunable import INIT, ClipShape, PrunableBackbone, Size
-from .swin_attention import SwinBlock, WindowGather, gather_of, make_windows
+from .swin_attention import SwinBlock, WindowGather, gather_of, make_windows, triple
 
 
 @MODELS.register_module()
@@ -149,7 +149,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         )
         self.pos_drop = nn.Dropout(drop_rate)
         num_blocks = sum(self.depths)
-        shifted = tuple(size // 2 for size in self.window_size)
+        shifted = triple(size // 2 for size in self.window_size)
         self.layers = ModuleList()
         first_block = 0
         for i, depth in enumerate(self.depths):
@@ -236,7 +236,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
 
     def token_grid(self, clip_shape: ClipShape) -> Size:
         """Frames, rows and columns of tokens of a clip of (3, frames, H, W) pixels."""
-        return tuple(ceil(n / p) for n, p in zip(clip_shape[1:], self.patch_size, strict=True))
+        return triple(ceil(n / p) for n, p in zip(clip_shape[1:], self.patch_size, strict=True))
 
     def num_tokens(self, clip_shape: ClipShape) -> int:
         """Tokens that reach the head when none is dropped: those of the last Swin stage."""
@@ -263,7 +263,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
 
     def forward(
         self, x: Tensor, return_kept: bool = False
-    ) -> Tensor | tuple[Tensor, ...] | tuple[Tensor, list[Tensor]]:
+    ) -> Tensor | tuple[Tensor, ...] | tuple[Tensor | tuple[Tensor, ...], list[Tensor]]:
         """Extract features.
 
         Args:
@@ -299,7 +299,9 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
                 kept = run.kept[-1]
                 grid = Grid(tokens, grid.size, kept, nearest_kept(kept, grid.size))
         feature = outs[0] if len(outs) == 1 else tuple(outs)
-        return (feature, run.kept) if return_kept else feature
+        if return_kept:
+            return feature, run.kept
+        return feature
 
     def init_weights(self) -> None:
         """Draw weights, or read them from ``pretrained``.
@@ -349,7 +351,7 @@ class STASwinTransformer3D(PrunableBackbone, BaseModule):
         return grids
 
 
-def swin_settings(swin: nn.Module) -> dict[str, Any]:
+def swin_settings(swin: Any) -> dict[str, Any]:
     """The arguments that a VideoSwin was built with, ours or mmaction2's, as both take them.
 
     Without those that make no weights: dropout, activations, epsilons, scales of attention.
@@ -450,7 +452,7 @@ class SwinStage(nn.Module):
             grid.size, self.window_size, shift, by_mask=not exact, device=grid.tokens.device
         )
         sources, kept = grid.sources, grid.kept
-        if kept is None:
+        if kept is None or sources is None:
             batch, length = grid.tokens.shape[:2]
             sources = kept = torch.arange(length, device=grid.tokens.device).expand(batch, -1)
         return gather_of(windows, sources, kept, windows_first=not exact)

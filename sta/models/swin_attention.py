@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import groupby
 from math import ceil, prod
@@ -52,6 +53,7 @@ class WindowAttention(nn.Module):
         num_offsets = offsets[0] * offsets[1] * offsets[2]
         self.relative_position_bias_table = nn.Parameter(torch.empty(num_offsets, num_heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.relative_position_index: Tensor
         self.register_buffer('relative_position_index', relative_position_index(window_size))
         self.qkv = nn.Linear(embed_dims, embed_dims * 3, bias=qkv_bias)
         self.proj = nn.Linear(embed_dims, embed_dims)
@@ -288,9 +290,15 @@ def clip_window(grid: Size, window: Size, shift: Size) -> tuple[Size, Size]:
     """Window and shift on a grid: an axis no longer than its window is one window, not shifted."""
     whole = [length <= size for length, size in zip(grid, window, strict=True)]
     return (
-        tuple(g if one else w for g, w, one in zip(grid, window, whole, strict=True)),
-        tuple(0 if one else s for s, one in zip(shift, whole, strict=True)),
+        triple(g if one else w for g, w, one in zip(grid, window, whole, strict=True)),
+        triple(0 if one else s for s, one in zip(shift, whole, strict=True)),
     )
+
+
+def triple(values: Iterable[int]) -> Size:
+    """Three numbers, one for time, rows and columns each."""
+    time, rows, columns = values
+    return time, rows, columns
 
 
 def make_windows(
@@ -311,7 +319,7 @@ def make_windows(
 
 
 # What torch.compiler.assume_constant_result does, which would import dynamo: 2 s of every start.
-make_windows._dynamo_marked_constant = True
+make_windows._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=64)
@@ -324,7 +332,8 @@ def _lay_windows(
     index = F.pad(index, [n for p in reversed(padding) for n in (0, p)], value=prod(grid))
     index = torch.roll(index, [-s for s in shift], dims=(0, 1, 2))
     positions = _partition(index, window)
-    mask, runs = None, [(0, len(positions), None)]
+    mask: Tensor | None = None
+    runs: list[tuple[int, int, Tensor | None]] = [(0, len(positions), None)]
     if any(shift):
         # Slots of one region were neighbours before the shift.
         region = _partition(_regions(index.shape, window, shift), window)
@@ -333,14 +342,14 @@ def _lay_windows(
             order = sorted(range(len(kinds)), key=lambda i: kinds[i])
             positions, region = positions[order], region[order]
             kinds = [kinds[i] for i in order]
-        mask = MASKED * (region[:, :, None] != region[:, None, :]).float()
+        masks = MASKED * (region[:, :, None] != region[:, None, :]).float()
         runs = [
-            (run[0], run[-1] + 1, mask[run[0]].to(device) if mask[run[0]].any() else None)
+            (run[0], run[-1] + 1, masks[run[0]].to(device) if masks[run[0]].any() else None)
             for run in (
                 list(members) for _, members in groupby(range(len(kinds)), key=kinds.__getitem__)
             )
         ]
-        mask = mask.to(device)
+        mask = masks.to(device)
     flat = positions.flatten()
     slots = torch.empty(prod(grid) + 1, dtype=torch.int64).scatter(0, flat, torch.arange(len(flat)))
     return Windows(

@@ -20,7 +20,7 @@ from sta.errors import ScheduleError
 from sta.pruning import PruningSchedule
 from sta.pruning.stages import StageRun
 
-from .prunable import INIT, ClipShape, PrunableBackbone, Size
+from .prunable import INIT, ClipShape, PrunableBackbone, Size, shape_of
 
 
 @MODELS.register_module()
@@ -268,7 +268,7 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
         Returns:
             (L_i,) int64 places in the T * H' * W' tokens for each clip.
         """
-        grid = self.token_grid(tuple(x.shape[1:]))
+        grid = self.token_grid(shape_of(x))
         # The embedding ignores pixels beyond the last whole patch.
         height, width = (size * self.patch_size for size in grid[1:])
         return self.pruner.kept_at_input(x[..., :height, :width], grid)
@@ -291,8 +291,8 @@ class STAVisionTransformer(PrunableBackbone, BaseModule):
                 f'expected clips of shape (B, 3, {self.num_frames}, H, W), got {tuple(clip.shape)}'
             )
         tokens = self.patch_embed(clip)
-        grid = tuple(tokens.shape[1:4])
-        table = self.pos_embed
+        grid = tokens.shape[1], tokens.shape[2], tokens.shape[3]
+        table: Tensor = self.pos_embed
         if grid != self.grid:
             table = table.reshape(*self.grid, -1).permute(0, 3, 1, 2)
             table = F.interpolate(table, size=grid[1:], mode='bicubic', align_corners=False)
@@ -370,16 +370,16 @@ class Attention(nn.Module):
             comes behind the keys, (B, L, D + 1).
         """
         bias = None
-        if self.q_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
         q, k, v = rearrange(qkv, 'b l (three h d) -> three b h l d', three=3, h=self.num_heads)
         out = F.scaled_dot_product_attention(
             q, k, v, dropout_p=self.attn_drop_rate if self.training else 0.0, scale=self.scale
         )
-        feature = {'query': q, 'key': k, 'value': v, 'key_and_sharpness': k}.get(similarity)
-        feature = None if feature is None else feature.mean(1)
-        if similarity == 'key_and_sharpness':
+        parts = {'query': q, 'key': k, 'value': v, 'key_and_sharpness': k}
+        feature = parts[similarity].mean(1) if similarity in parts else None
+        if feature is not None and similarity == 'key_and_sharpness':
             feature = torch.cat([feature, sharpness(q, k, self.scale).to(feature)], dim=-1)
         return self.proj_drop(self.proj(rearrange(out, 'b h l d -> b l (h d)'))), feature
 

@@ -130,13 +130,14 @@ class Pruner:
         """Raise ValueError when this pruner cannot serve a stage; here every stage will do."""
 
     def __call__(
-        self, tokens: Tensor, features: Tensor | None, stage: PruningStage, context: StageContext
+        self, tokens: Tensor, features: Any, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Prune one stage.
 
         Args:
             tokens: (B, L, C), in the order of time; ``stage.num_chunks`` chunks.
-            features: (B, L, D), what ``similarity`` asks for; None where it asks for nothing.
+            features: (B, L, D), what ``similarity`` asks for; None where it asks for nothing. A
+                subclass knows which of them it gets.
             stage: how many tokens each chunk loses.
             context: of the clip.
         """
@@ -171,7 +172,7 @@ class WatchedPruner(Pruner, name=None):
         self,
         pruner: Pruner,
         *,
-        around: Callable[[], AbstractContextManager] = nullcontext,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         after: Callable[[Pruned, StageContext], None] | None = None,
     ) -> None:
         self._pruner, self._around, self._after = pruner, around, after
@@ -269,7 +270,7 @@ def select_tokens(tokens: Tensor, kept: Tensor) -> Tensor:
     return tokens.gather(1, kept.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
-def full_precision(device_type: str) -> AbstractContextManager:
+def full_precision(device_type: str) -> AbstractContextManager[Any]:
     """Switch autocast off; devices without autocast (meta) need nothing."""
     if device_type == 'meta':
         return nullcontext()

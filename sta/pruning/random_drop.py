@@ -58,10 +58,10 @@ class TubeRandomPruner(_SeededPruner, name='tube-random'):
 
 def _keep_smallest(tokens: Tensor, draw: Tensor, stage: PruningStage) -> Pruned:
     """Per chunk keep the N - r tokens with the smallest draw (B, T*N), in natural order."""
-    per_chunk = tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
-    draw = rearrange(draw, 'b (t n) -> b t n', t=stage.num_chunks)
+    per_chunk = tokens_per_chunk(tokens.shape[1], stage.chunks, stage.num_drop)
+    draw = rearrange(draw, 'b (t n) -> b t n', t=stage.chunks)
     order = draw.argsort(dim=-1, stable=True)[..., : per_chunk - stage.num_drop]
-    offset = torch.arange(stage.num_chunks, device=tokens.device).unsqueeze(-1) * per_chunk
+    offset = torch.arange(stage.chunks, device=tokens.device).unsqueeze(-1) * per_chunk
     kept = rearrange(order.sort(dim=-1).values + offset, 'b t k -> b (t k)')
     return Pruned(select_tokens(tokens, kept), kept)
 

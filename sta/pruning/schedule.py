@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from sta.errors import ScheduleError
 
@@ -36,9 +36,16 @@ class PruningStage:
             raise ScheduleError(f'backward must be True or False, got {self.backward!r}')
 
     @property
+    def chunks(self) -> int:
+        """``num_chunks`` where it says how many; see :func:`fit_to_grids` for where it does not."""
+        if self.num_chunks is None:
+            raise ScheduleError(f'the stage after block {self.after_block} has a chunk per frame')
+        return self.num_chunks
+
+    @property
     def total_drop(self) -> int:
         """Tokens dropped per clip."""
-        return self.num_chunks * self.num_drop
+        return self.chunks * self.num_drop
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ class PruningSchedule:
     @classmethod
     def parse(
         cls,
-        spec: None | int | Sequence[int] | Sequence[Mapping] | PruningSchedule,
+        spec: None | int | Sequence[int] | Sequence[Mapping[str, Any]] | PruningSchedule,
         *,
         depth: int,
         num_frames_tokens: int,
@@ -185,7 +192,7 @@ class PruningSchedule:
         Raises:
             ScheduleError: naming the stage, the value and what would be right.
         """
-        size = dict(
+        size: dict[str, Any] = dict(
             depth=depth, num_frames_tokens=num_frames_tokens, tokens_per_frame=tokens_per_frame
         )
         if spec is None:
@@ -202,9 +209,10 @@ class PruningSchedule:
                 f'num_chunks=, num_drop=, backward=), got {spec!r}'
             )
         elif spec and all(isinstance(item, Mapping) for item in spec):
-            schedule = cls(tuple(stage_from_mapping(item, i) for i, item in enumerate(spec)))
+            dicts = cast('Sequence[Mapping[str, Any]]', spec)
+            schedule = cls(tuple(stage_from_mapping(item, i) for i, item in enumerate(dicts)))
         else:
-            return cls.from_drops(spec, **size)
+            return cls.from_drops(cast('Sequence[int]', spec), **size)
         schedule.validate(**size)
         return schedule
 
@@ -281,7 +289,7 @@ def _halved_chunks(num_frames_tokens: int, num_drops: Sequence[int]) -> list[int
     return chunks
 
 
-def stage_from_mapping(item: Mapping, index: int) -> PruningStage:
+def stage_from_mapping(item: Mapping[str, Any], index: int) -> PruningStage:
     """Build a stage from a config's dict; errors name its number (from 1), ``index`` + 1."""
     known = [field.name for field in fields(PruningStage)]
     unknown = sorted(set(item) - set(known))

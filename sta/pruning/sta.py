@@ -162,11 +162,12 @@ def _accumulate_over_time(
     accumulated: list[Tensor | None] = [None] * len(time)
     ranked: list[Tensor | None] = [None] * len(time)
     for t in time[1:]:
-        accumulated[t] = accumulate(transition(similarity_matrix(keys[t], before)), redundancy)
-        ranked[t] = pruning_score(accumulated[t], importance[t], score)
+        handed = accumulate(transition(similarity_matrix(keys[t], before)), redundancy)
+        order = pruning_score(handed, importance[t], score)
+        accumulated[t], ranked[t] = handed, order
         # Stable: equal scores go to the smaller position, which topk does not promise.
-        kept[t] = ranked[t].argsort(dim=-1, stable=True)[:, :num_keep]
-        redundancy = accumulated[t].gather(1, kept[t])
+        kept[t] = order.argsort(dim=-1, stable=True)[:, :num_keep]
+        redundancy = handed.gather(1, kept[t])
         # The sum can only vanish where dot products are so far apart that softmax underflows.
         redundancy = redundancy / redundancy.sum(-1, keepdim=True).clamp_min(_TINY)
         before = select_tokens(keys[t], kept[t])
@@ -436,16 +437,12 @@ class STAPruner(
         check_choice(previous, PREVIOUS_SETS, 'previous')
         check_seed(seed)
         self.first_frame = first_frame
+        self.draws = first_frame in ('random', 'grid')
         self.similarity = similarity
         self.score = score
         self.affinity = affinity
         self.previous = previous
         self.seed = seed
-
-    @property
-    def draws(self) -> bool:
-        """Whether the outcome depends on random draws, hence on ``context.clip_ids``."""
-        return self.first_frame in ('random', 'grid')
 
     def check(self, stage: PruningStage) -> None:
         """Raise ValueError when this pruner cannot serve the stage."""
@@ -456,10 +453,10 @@ class STAPruner(
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Prune one stage; tokens (B, T*N, C), features (B, T*N, D)."""
-        tokens, kept, scores = prune_stage(
+        left, kept, *scores = prune_stage(
             tokens,
             features,
-            num_chunks=stage.num_chunks,
+            num_chunks=stage.chunks,
             num_drop=stage.num_drop,
             backward=stage.backward,
             first_frame=self.first_frame,
@@ -473,4 +470,4 @@ class STAPruner(
             stage_index=context.stage_index,
             return_scores=True,
         )
-        return Pruned(tokens, kept, scores=scores)
+        return Pruned(left, kept, scores=scores[0])

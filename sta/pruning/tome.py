@@ -44,7 +44,7 @@ class ToMeMergePruner(Pruner, name='tome'):
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Merge one stage; tokens (B, L, C), features (B, L, D)."""
-        tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
+        tokens_per_chunk(tokens.shape[1], stage.chunks, stage.num_drop)
         with full_precision(tokens.device.type):
             features = features.detach().float()
             return merge_rounds(tokens, features, context.sizes, stage.total_drop)
@@ -68,7 +68,7 @@ class ToMeDropPruner(Pruner, name='tome-drop'):
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Prune one stage; tokens (B, L, C), features (B, L, D); kept indices ascend."""
-        tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
+        tokens_per_chunk(tokens.shape[1], stage.chunks, stage.num_drop)
         kept = torch.arange(tokens.shape[1], device=tokens.device).repeat(tokens.shape[0], 1)
         left = stage.total_drop
         with torch.no_grad(), full_precision(tokens.device.type):
@@ -191,7 +191,7 @@ class SaliencyMergePruner(Pruner, name='vid-tldr'):
         self, tokens: Tensor, features: Tensor, stage: PruningStage, context: StageContext
     ) -> Pruned:
         """Merge one stage; tokens (B, L, C), features (B, L, D + 1), the last one sharpness."""
-        tokens_per_chunk(tokens.shape[1], stage.num_chunks, stage.num_drop)
+        tokens_per_chunk(tokens.shape[1], stage.chunks, stage.num_drop)
         with full_precision(tokens.device.type):
             features = features.detach().float()
             mass = saliency(features[..., -1])

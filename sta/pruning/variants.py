@@ -243,7 +243,8 @@ def _value_of(node: ast.expr) -> Any:
     """Of a syntax tree: nothing in it is called, names stand for truth values and nothing only."""
     match node:
         case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {_value_of(k): _value_of(v) for k, v in zip(keys, values, strict=True)}
+            named = [key for key in keys if key is not None]
+            return {_value_of(k): _value_of(v) for k, v in zip(named, values, strict=True)}
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords) if all(
             keyword.arg for keyword in keywords
         ):

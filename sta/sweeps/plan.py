@@ -215,7 +215,7 @@ def read_sweep(path: Path | None, typed: Mapping[str, Any]) -> Sweep:
     return Sweep(name, evaluations, resources)
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+class _Loader(yaml.SafeLoader):
     """Plain values only, nothing of which is run; 4:00:00 stays as it is written."""
 
 

@@ -196,7 +196,7 @@ def test_greys_are_turned_over_in_the_dark(tmp_path: Path) -> None:
     [
         (None, 'holds no results.json'),
         ('{', 'is not what'),
-        ('{"rows": []}', 'no '),
+        ('{"rows": []}', 'must hold the rows'),
         ('[]', 'is not'),
     ],
 )

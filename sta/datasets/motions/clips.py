@@ -241,8 +241,8 @@ def _row(source: ClipSource, index: int) -> np.ndarray:
         place = (4, source.size // 2 - 4 + 16 * line)
         cv2.putText(label, text, place, font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
     cells = [cv2.copyMakeBorder(frames[t], 0, GAP, 0, GAP, 0, value=(255,) * 3) for t in chosen]
-    label = cv2.copyMakeBorder(label, 0, GAP, 0, 0, 0, value=(255,) * 3)
-    return np.concatenate([label, *cells], axis=1)
+    named = cv2.copyMakeBorder(label, 0, GAP, 0, 0, 0, value=(255,) * 3)
+    return np.concatenate([named, *cells], axis=1)
 
 
 # To be raised with every change of the pictures or of the encoding: clips of two kinds never mix.

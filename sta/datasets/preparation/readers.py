@@ -465,8 +465,9 @@ def _four_cells(rows: list[Row], source: AnyPath) -> list[Row]:
         rows = rows[1:]
     if not rows:
         raise DataError(f'{source} names no video')
+    needed = [place for place in places[:2] if place is not None]
     for row in rows:
-        if len(row.cells) != len(header) or not all(row.cells[place] for place in places[:2]):
+        if len(row.cells) != len(header) or not all(row.cells[place] for place in needed):
             raise DataError(
                 f'{source}, line {row.line}: expected a path and a label, got '
                 f'{",".join(row.cells)[:100]!r}'
