@@ -22,7 +22,7 @@ TRY_CV2 := import cv2; cv2.__version__
 REQUIREMENTS := requirements.txt requirements-dev.txt constraints.txt setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install test check lint docs pytest demo train-data doctor clean
+.PHONY: help install test check lint types docs pytest demo train-data doctor clean
 
 help:  ## this list
 	@echo 'Targets:'
@@ -32,7 +32,7 @@ install: $(STAMP)  ## .venv with the tested versions; runs again only when the r
 
 test: install check  ## install what is missing, lint, run the tests
 
-check: $(STAMP) lint docs pytest  ## lint, documentation and tests, as CI runs them
+check: $(STAMP) lint types docs pytest  ## lint, types, documentation and tests, as CI runs them
 
 pytest: $(STAMP)  ## the tests alone
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
@@ -40,6 +40,9 @@ pytest: $(STAMP)  ## the tests alone
 lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(STAMP)  ## mypy over sta/, strict
+	$(PY) -m mypy
 
 # From nothing each time: a warning of a page that has not changed since would not be seen again.
 docs: $(STAMP)  ## the documentation as a site in site/; a dead link or a missing reference is an error
@@ -61,7 +64,7 @@ doctor:  ## versions, what is broken and the command that mends it; installs not
 	"$$python" -m sta.doctor
 
 clean:  ## remove .venv and what tools left behind; data and results stay
-	rm -rf $(VENV) build site docs/reference/api sta.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build site docs/reference/api sta.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find sta tools tests configs docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A machine without a venv module, or with too old a Python, gets one line instead of a traceback.
