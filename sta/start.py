@@ -106,6 +106,15 @@ def add_evaluation_options(parser: argparse.ArgumentParser | argparse._ArgumentG
     parser.add_argument(
         '--max-videos', type=int, metavar='N', help='a fixed random sample of the list'
     )
+    add_cfg_options(parser)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add --cfg-options, a list of key=value that is empty where none is given.
+
+    Args:
+        parser: of a tool, or a group of one.
+    """
     parser.add_argument(
         '--cfg-options',
         nargs='+',

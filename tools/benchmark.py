@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import add_cfg_options, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -22,10 +22,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add('config', type=find_path, help='e.g. configs/sta_vit_s_k400.py')
     add('--schedules', nargs='+', metavar='R', help='default: test_cfg of the config')
-    add('--pruner', default='sta', metavar='NAME')
-    add('--batch-sizes', '--batch-size', nargs='+', type=int, default=[2], metavar='CLIPS')
+    add('--pruner', default='sta', metavar='NAME', help='default %(default)s')
+    add(
+        '--batch-sizes',
+        '--batch-size',
+        nargs='+',
+        type=int,
+        default=[2],
+        metavar='CLIPS',
+        help='of a forward pass, one after the other; default 2',
+    )
     add('--dtype', choices=('fp32', 'bf16', 'fp16'), default='fp32', help='weights and clips')
-    add('--device', choices=('cpu', 'cuda'), default='cpu')
+    add('--device', choices=('cpu', 'cuda'), default='cpu', help='default %(default)s')
     add('--vs', choices=('mmaction2',), help="also time mmaction2's own backbone")
     add(
         '--compile',
@@ -48,10 +56,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add('--max-videos', type=int, default=16, help='of these; default %(default)s')
     add('--breakdown', action='store_true', help='also profile where the time goes (CPU only)')
-    add('--rounds', type=int, default=10)
-    add('--warm-up', type=int, default=2)
+    add(
+        '--rounds',
+        type=int,
+        default=10,
+        metavar='N',
+        help='of which medians are taken; default %(default)s',
+    )
+    add(
+        '--warm-up',
+        type=int,
+        default=2,
+        metavar='N',
+        help='passes before them; default %(default)s',
+    )
     add('--csv', metavar='FILE', help='write the figures, and a .json with all conditions beside')
-    add('--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE')
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import add_cfg_options, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -24,9 +24,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--schedules', nargs='+', default=['0', '4', '8', '12'], metavar='R')
     parser.add_argument('--max-videos', type=int, default=200, metavar='N')
     parser.add_argument('--rounds', type=int, default=1, help='A B A B ...; default %(default)s')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
-    )
+    add_cfg_options(parser)
     parser.add_argument('--host-schedule', help=argparse.SUPPRESS)
     parser.add_argument('--work-dir', help=argparse.SUPPRESS)
     return parser.parse_args(argv)

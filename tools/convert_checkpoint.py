@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import add_cfg_options, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -28,9 +28,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=find_path,
         help='its model must take every weight; fixed tables are written as well',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--take',
         metavar='NAME',

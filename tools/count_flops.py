@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sta.start import find_path, hosts_needed, pruner_names, tool_parser
+from sta.start import add_cfg_options, find_path, hosts_needed, pruner_names, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -37,9 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar='NAME',
         help=f'{pruner_names()}; default: config',
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action='extend', default=[], metavar='KEY=VALUE'
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

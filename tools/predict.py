@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sta.datasets.annotations import OFFICIAL
-from sta.start import find_path, hosts_needed, tool_parser
+from sta.start import add_cfg_options, find_path, hosts_needed, tool_parser
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,14 +30,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, metavar='FILE', help='also write a .csv or .json file')
     parser.add_argument('--amp', choices=('bf16', 'fp16'), help='autocast; default float32')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override the config',
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
