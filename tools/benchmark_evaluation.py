@@ -21,8 +21,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('config', type=find_path, help='e.g. configs/sta_vit_motions.py')
     parser.add_argument('checkpoint', type=find_path, help='.pth, .pt, .bin or .safetensors')
-    parser.add_argument('--schedules', nargs='+', default=['0', '4', '8', '12'], metavar='R')
-    parser.add_argument('--max-videos', type=int, default=200, metavar='N')
+    parser.add_argument(
+        '--schedules',
+        nargs='+',
+        default=['0', '4', '8', '12'],
+        metavar='R',
+        help='as in tools/test.py',
+    )
+    parser.add_argument(
+        '--max-videos', type=int, default=200, metavar='N', help='default %(default)s'
+    )
     parser.add_argument('--rounds', type=int, default=1, help='A B A B ...; default %(default)s')
     add_cfg_options(parser)
     parser.add_argument('--host-schedule', help=argparse.SUPPRESS)
