@@ -316,7 +316,7 @@ def _history_statistic(owner: type, name: str) -> Any:
 def _put_off_slow_imports() -> None:
     """Import what asks for transformers and scipy.stats with stand-ins in their places."""
     stats = ModuleType('scipy.stats', 'Stand-in put here by sta.compat.')
-    stats.mode = _mode
+    vars(stats)['mode'] = _mode
     with _standing_in('transformers', None):  # mmengine takes its absence for an answer
         importlib.import_module('mmengine.optim')
     with _standing_in('scipy.stats', stats):
@@ -329,7 +329,7 @@ def _standing_in(name: str, module: ModuleType | None) -> Iterator[None]:
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = module
+    sys.modules[name] = module  # type: ignore[assignment]  # None: no such module
     try:
         yield
     finally:

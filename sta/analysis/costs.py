@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from sta.errors import BudgetError, ScheduleError
 from sta.evaluation import Cost
 from sta.models.prunable import BoundVariant, ClipShape, PrunableBackbone, PrunableRecognizer
-from sta.pruning import Pruner, Variant
+from sta.pruning import Pruner, PruningSchedule, Variant
 
 aten = torch.ops.aten
 # The names of the fused kernels differ between releases and devices.
@@ -362,7 +362,9 @@ def gflops_of_tokens(
     counts = np.unique([1, (num_tokens + 1) // 2, num_tokens])
     macs = []
     for count in counts:
-        with model.backbone.using(Variant('count', _FirstTokens(int(count)), None)):
+        first = _FirstTokens(int(count))
+        model.backbone.check_pruner(first)
+        with model.backbone.using(BoundVariant('count', PruningSchedule(), first)):
             macs.append(count_macs(whole, (1, *clip_shape)))
     return Polynomial.fit(counts, np.array(macs) / 1e9, deg=len(counts) - 1)
 

@@ -61,7 +61,8 @@ def token_grid(backbone: PrunableBackbone, clip_shape: Sequence[int], level: int
         clip_shape: (3, frames, H, W) of the clip in pixels.
         level: patch mergings passed.
     """
-    frames, rows, columns = backbone.token_grid(tuple(clip_shape))
+    channels, length, height, width = clip_shape
+    frames, rows, columns = backbone.token_grid((channels, length, height, width))
     cell, merged = backbone.cell, 2**level
     return TokenGrid(
         (frames, ceil(rows / merged), ceil(columns / merged)),

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from sta.models.prunable import PrunableBackbone
 from sta.pruning import WatchedPruner
 
 
@@ -209,8 +210,15 @@ def _give_back() -> None:
 
 PARTS = ('linear layers', 'attention', 'windows and filling', 'pruning', 'norms and GELU', 'rest')
 _ATTENTION, _PRUNING = 'sta: attention', 'sta: pruning'
-_LINEAR = ('aten::addmm', 'aten::mm', 'aten::mkldnn_convolution', 'aten::convolution_overrideable')
-_LINEAR += ('aten::cudnn_convolution', 'aten::_addmm_activation', 'aten::slow_conv3d_forward')
+_LINEAR = (
+    'aten::addmm',
+    'aten::mm',
+    'aten::mkldnn_convolution',
+    'aten::convolution_overrideable',
+    'aten::cudnn_convolution',
+    'aten::_addmm_activation',
+    'aten::slow_conv3d_forward',
+)
 _MOVING = ('aten::index_select', 'aten::gather', 'aten::cat', 'aten::roll', 'aten::constant_pad_nd')
 _NORMS = ('aten::native_layer_norm', 'aten::gelu')
 
@@ -248,15 +256,14 @@ def _named(model: nn.Module) -> Iterator[None]:
     def leave(*_: Any) -> None:
         open_regions.pop().__exit__(None, None, None)
 
-    pruner = getattr(model, 'pruner', None)
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if name.endswith('.attn'):
                 stack.callback(module.register_forward_pre_hook(enter).remove)
                 stack.callback(module.register_forward_hook(leave).remove)
-        if pruner is not None:
-            model.pruner = WatchedPruner(pruner, around=lambda: record_function(_PRUNING))
-            stack.callback(setattr, model, 'pruner', pruner)
+        if isinstance(model, PrunableBackbone):
+            stack.callback(setattr, model, 'pruner', model.pruner)
+            model.pruner = WatchedPruner(model.pruner, around=lambda: record_function(_PRUNING))
         yield
 
 

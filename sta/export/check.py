@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from sta.errors import ExportError
+from sta.models.prunable import ClipShape
 
 from . import run_file
 from .module import ClipClassifier
@@ -63,7 +64,7 @@ class Agreement(NamedTuple):
 
 
 def batches_for(
-    module: ClipClassifier, size: int | None, shape: tuple[int, ...]
+    module: ClipClassifier, size: int | None, shape: ClipShape
 ) -> dict[int, list[Tensor]]:
     """The same made-up clips in batches of each size, or of the only size that a graph takes."""
     sizes = BATCH_SIZES if size is None else (size,)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from sta.errors import ExportError
+from sta.models.prunable import ClipShape, PrunableRecognizer
 
 # What the exported model takes: clips as the backbone sees them, or RGB from 0 to 255.
 INPUTS = ('normalised', 'float', 'uint8')
@@ -30,7 +31,10 @@ class ClipClassifier(nn.Module):
             no mean and standard deviation to normalise with.
     """
 
-    def __init__(self, model: nn.Module, *, pixels: str) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: PrunableRecognizer, *, pixels: str) -> None:
         super().__init__()
         if getattr(model, 'with_neck', False):
             raise ExportError('a model with a neck cannot be exported: take the neck out')
@@ -67,7 +71,7 @@ class ClipClassifier(nn.Module):
             clips = (clips.float() - self.mean) / self.std
         return self.head(self.backbone(clips)).float()
 
-    def example(self, batch_size: int, clip_shape: tuple[int, ...], *, seed: int) -> Tensor:
+    def example(self, batch_size: int, clip_shape: ClipShape, *, seed: int) -> Tensor:
         """Made-up clips (B, 3, frames, H, W): pictures with noise, as this module takes them."""
         generator = torch.Generator().manual_seed(seed)
         channels, frames, height, width = clip_shape
@@ -85,11 +89,14 @@ def normalisation(model: Any) -> tuple[list[float] | None, list[float] | None]:
     mmaction2's to_rgb turns the channels round before it normalises, so they are always RGB.
     """
     preprocessor = getattr(model, 'data_preprocessor', None)
-    if not getattr(preprocessor, '_enable_normalize', False):
+    if preprocessor is None or not getattr(preprocessor, '_enable_normalize', False):
         return None, None
-    found = (preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist())
-    # Stored in float32, said in as many digits.
-    return tuple([float(f'{value:.7g}') for value in values] for values in found)
+    return _said(preprocessor.mean), _said(preprocessor.std)
+
+
+def _said(values: Tensor) -> list[float]:
+    """Stored in float32, said in as many digits."""
+    return [float(f'{value:.7g}') for value in values.flatten().tolist()]
 
 
 class Captured(NamedTuple):
@@ -108,7 +115,7 @@ class Captured(NamedTuple):
 
 @torch.no_grad()
 def capture(
-    module: ClipClassifier, clip_shape: tuple[int, ...], *, batch_size: int | None = None
+    module: ClipClassifier, clip_shape: ClipShape, *, batch_size: int | None = None
 ) -> Captured:
     """Trace a classifier.
 
@@ -133,7 +140,7 @@ def capture(
 
 
 def _traced(
-    module: ClipClassifier, clips: torch.Tensor, dynamic_shapes: tuple | None
+    module: ClipClassifier, clips: torch.Tensor, dynamic_shapes: tuple[dict[int, Dim], ...] | None
 ) -> ExportedProgram:
     try:
         return torch.export.export(module, (clips,), dynamic_shapes=dynamic_shapes)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from sta import __version__
 from sta.analysis import count_costs
 from sta.atomic import check_folder, write_steadily
 from sta.environment import distribution_version
 from sta.errors import ExportError
+from sta.models.prunable import ClipShape, PrunableRecognizer
 from sta.pruning import Variant
 
 from .check import Agreement, batches_for, compare
@@ -81,7 +81,7 @@ def write_export(
     captured: Captured,
     path: Path,
     *,
-    clip_shape: tuple[int, ...],
+    clip_shape: ClipShape,
     facts: Mapping[str, Any],
     tolerance: float = 1e-4,
 ) -> Exported:
@@ -118,7 +118,7 @@ def _write_into(
     module: ClipClassifier,
     captured: Captured,
     path: Path,
-    clip_shape: tuple[int, ...],
+    clip_shape: ClipShape,
     facts: Mapping[str, Any],
     tolerance: float,
 ) -> Exported:
@@ -151,12 +151,12 @@ _UNKNOWN = 'float32: RGB as the test pipeline gives it; the config has no mean a
 
 
 def side_facts(
-    model: nn.Module,
+    model: PrunableRecognizer,
     captured: Captured,
     variant: Variant,
     *,
     pixels: str,
-    clip_shape: tuple[int, ...],
+    clip_shape: ClipShape,
     classes: Sequence[str] | None,
     made: dict[str, str],
 ) -> dict[str, Any]:
@@ -278,7 +278,8 @@ def _stable_sort() -> Callable[..., Any]:
     from onnxscript import opset18 as op
 
     def sort(self: Any, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
-        size = op.Gather(op.Shape(self), op.Constant(value_ints=[dim]), axis=0)
+        index: Any = op.Constant(value_ints=[dim])
+        size = op.Gather(op.Shape(self), index, axis=0)
         return op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
 
     return sort

@@ -159,11 +159,12 @@ class HuggingFaceVideoMAE(Anatomy):
 
     def grid_of_model(self, host: nn.Module) -> Size:
         """(T, H, W), from the embedding's own numbers and the config's frames."""
-        patches = submodule(host, self.embedding_path).patch_embeddings
+        patches: Any = submodule(host, self.embedding_path).patch_embeddings
+        config: Any = host.config
         rows, columns = (
             size // patch for size, patch in zip(patches.image_size, patches.patch_size)
         )
-        return host.config.num_frames // patches.tubelet_size, rows, columns
+        return config.num_frames // patches.tubelet_size, rows, columns
 
     def clip(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """(B, 3, frames, H, W) from pixel_values (B, frames, 3, H, W)."""
@@ -171,15 +172,15 @@ class HuggingFaceVideoMAE(Anatomy):
 
     def grid(self, embedding: nn.Module, clip: Tensor) -> Size:
         """(T, H, W) of tokens of a clip (B, 3, frames, H, W)."""
-        patches = embedding.patch_embeddings
+        patches: Any = embedding.patch_embeddings
         sizes = (patches.tubelet_size, *patches.patch_size)
         return tuple(length // size for length, size in zip(clip.shape[2:], sizes))
 
     def projection(self, block: nn.Module, part: str) -> Projection:
         """Of 'query', 'key' or 'value'; transformers 4 keeps biases beside the layers."""
-        attention = submodule(block, 'attention.attention')
+        attention: Any = submodule(block, 'attention.attention')
         layer = linear(attention, part)
-        bias = layer.bias
+        bias: Tensor | None = layer.bias
         if bias is None:
             bias = getattr(attention, f'{part[0]}_bias', None)
         return Projection(layer.weight, bias, attention.num_attention_heads)
@@ -207,8 +208,9 @@ class MMActionViT(Anatomy):
 
     def grid_of_model(self, host: nn.Module) -> Size:
         """(T, H, W) that the position table is made for."""
-        rows, columns = host.grid_size
-        return host.pos_embed.shape[1] // prod((rows, columns)), rows, columns
+        vit: Any = host
+        rows, columns = vit.grid_size
+        return vit.pos_embed.shape[1] // prod((rows, columns)), rows, columns
 
     def clip(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """The clip, as it is."""
@@ -216,14 +218,16 @@ class MMActionViT(Anatomy):
 
     def grid(self, embedding: nn.Module, clip: Tensor) -> Size:
         """(T, H, W) of tokens; pixels beyond the last whole tubelet are not seen."""
-        sizes = embedding.projection.kernel_size
+        projection: Any = embedding.projection
+        sizes = projection.kernel_size
         return tuple(length // size for length, size in zip(clip.shape[2:], sizes))
 
     def projection(self, block: nn.Module, part: str) -> Projection:
         """Rows of qkv; the host adds its biases of queries and values itself."""
         layer = linear(block, 'attn.qkv')
-        bias = getattr(block.attn, f'{part[0]}_bias', None)
-        return Projection(layer.weight.chunk(3)[PARTS.index(part)], bias, block.attn.num_heads)
+        attention: Any = block.attn
+        bias = getattr(attention, f'{part[0]}_bias', None)
+        return Projection(layer.weight.chunk(3)[PARTS.index(part)], bias, attention.num_heads)
 
 
 class TimmViT(Anatomy):
@@ -248,8 +252,7 @@ class TimmViT(Anatomy):
     join_path = 'norm_pre'  # the last module before the blocks, behind the position embedding
 
     def __init__(self, *, num_frames: int | None) -> None:
-        whole = isinstance(num_frames, int) and not isinstance(num_frames, bool)
-        if not whole or num_frames < 1:
+        if not isinstance(num_frames, int) or isinstance(num_frames, bool) or num_frames < 1:
             raise HostModelError(
                 f"timm's VisionTransformer sees images: say how many frames make a clip, as "
                 f'num_frames=8 (a whole number of at least 1), got {num_frames!r}'
@@ -265,7 +268,7 @@ class TimmViT(Anatomy):
             'patch_drop_rate': not isinstance(host.patch_drop, nn.Identity),
             type(host.patch_embed).__name__: type(host.patch_embed).__name__ != 'PatchEmbed',
         }
-        for block in host.blocks:
+        for block in self.blocks(host):
             reasons[type(block).__name__] = type(block).__name__ != 'Block'
             if reasons[type(block).__name__]:
                 continue
@@ -285,7 +288,9 @@ class TimmViT(Anatomy):
 
     def grid_of_model(self, host: nn.Module) -> Size:
         """(T, H, W)."""
-        return self.num_frames, *host.patch_embed.grid_size
+        embedding: Any = host.patch_embed
+        rows, columns = embedding.grid_size
+        return self.num_frames, rows, columns
 
     def clip(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """(B, 3, T, H, W) from the frames (B * T, 3, H, W)."""
@@ -293,17 +298,20 @@ class TimmViT(Anatomy):
 
     def grid(self, embedding: nn.Module, clip: Tensor) -> Size:
         """(T, H, W) of tokens."""
-        return self.num_frames, *embedding.dynamic_feat_size(tuple(clip.shape[-2:]))
+        patches: Any = embedding
+        rows, columns = patches.dynamic_feat_size(tuple(clip.shape[-2:]))
+        return self.num_frames, rows, columns
 
     def projection(self, block: nn.Module, part: str) -> Projection:
         """Rows of qkv and of its bias."""
         layer, which = linear(block, 'attn.qkv'), PARTS.index(part)
+        attention: Any = block.attn
         bias = None if layer.bias is None else layer.bias.chunk(3)[which]
-        return Projection(layer.weight.chunk(3)[which], bias, block.attn.num_heads)
+        return Projection(layer.weight.chunk(3)[which], bias, attention.num_heads)
 
     def checkpointed(self, host: nn.Module) -> bool:
         """Whether ``set_grad_checkpointing()`` was called."""
-        return host.grad_checkpointing
+        return bool(host.grad_checkpointing)
 
     def join(self, tokens: Tensor) -> Tensor:
         """(B * T, N, C) to (B, T * N, C)."""

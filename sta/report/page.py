@@ -17,12 +17,12 @@ import matplotlib
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from mmengine.config import Config
-from torch import nn
 
 from sta.atomic import replacing, write_text
 from sta.engine.session import say
 from sta.errors import DataError
 from sta.evaluation import EvaluationResult
+from sta.models.prunable import PrunableRecognizer
 from sta.visualization import Example, Examples, Strip, make_examples
 
 from .classes import plot_class_changes
@@ -297,7 +297,7 @@ def inline_png(path: Path, description: str) -> str:
 
 def add_examples(
     config: Config,
-    model: nn.Module,
+    model: PrunableRecognizer,
     result: EvaluationResult,
     folder: Path,
     *,

@@ -13,12 +13,13 @@ import optuna
 import torch
 import torch.nn.functional as F
 from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor, nn
+from torch import Tensor
 
 from sta.analysis import count_costs
 from sta.datasets.video_list import BrokenVideo, sound
 from sta.engine.scoring import not_finite_text
 from sta.errors import DataError, NotFiniteError, SearchError
+from sta.models.prunable import ClipShape, PrunableRecognizer
 from sta.pruning import Variant
 
 from .space import Gflops, SearchSpace, Stages, stages_within
@@ -131,6 +132,7 @@ def _found(study: optuna.Study) -> Found:
 
 
 def _distance_of(trial: optuna.trial.FrozenTrial) -> Distance:
+    assert trial.value is not None  # of a trial that is complete
     return _finite(Distance(trial.value, trial.user_attrs['agreement']))
 
 
@@ -247,7 +249,7 @@ class Distance(NamedTuple):
 
 
 def objective_of(
-    model: nn.Module,
+    model: PrunableRecognizer,
     pruner: Any,
     clips: Sequence[Tensor],
     *,
@@ -280,7 +282,7 @@ def objective_of(
 
 @torch.inference_mode()
 def _log_probabilities(
-    model: nn.Module,
+    model: PrunableRecognizer,
     variant: Variant,
     clips: Sequence[Tensor],
     batch_size: int,
@@ -304,7 +306,7 @@ def _log_probabilities(
     return torch.cat(parts)
 
 
-def gflops_of(model: nn.Module, pruner: Mapping[str, Any], shape: tuple[int, ...]) -> Gflops:
+def gflops_of(model: PrunableRecognizer, pruner: Mapping[str, Any], shape: ClipShape) -> Gflops:
     """Count schedules, each once however often it is met.
 
     Args:

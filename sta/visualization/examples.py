@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.config import Config
 from PIL import Image
-from torch import nn
 
 from sta.datasets.video_list import BrokenVideo
 from sta.engine.clips import View, read_views
 from sta.evaluation import EvaluationResult, VariantResult
+from sta.models.prunable import PrunableBackbone, PrunableRecognizer
 from sta.pruning import Variant
 
 from .maps import Row, input_row, kept_rows, record, resized
@@ -72,7 +72,7 @@ class Examples(NamedTuple):
 
 def make_examples(
     config: Config,
-    model: nn.Module,
+    model: PrunableRecognizer,
     result: EvaluationResult,
     *,
     names: Sequence[str],
@@ -120,7 +120,7 @@ def make_examples(
     return Examples(tuple(shown), ' '.join([_how(result, before, after, chosen.variant), *lacking]))
 
 
-def example_of(model: nn.Module, view: View, variant: Variant, caption: str) -> Example:
+def example_of(model: PrunableRecognizer, view: View, variant: Variant, caption: str) -> Example:
     """A view's frames, and under them what each stage of a variant left."""
     with model.backbone.using(variant):
         stages = record(model, view.clip).stages
@@ -159,7 +159,8 @@ def _caption(
 ) -> str:
     """'Class a. Prediction changed. unpruned: a 98.1 % (right); sta-16: b 60.2 % (wrong).'"""
     label = int(result.labels[place])
-    said, predicted = [], set()
+    said: list[str] = []
+    predicted: set[int | None] = set()
     for found in result.variants:
         if found.cost.drops_nothing or found.variant.name == variant:
             if found.not_finite[place]:
@@ -205,7 +206,7 @@ def choose_videos(before: np.ndarray, after: np.ndarray, number: int) -> list[in
     return _evenly(changed, num_changed) + _evenly(same, num_same)
 
 
-def choose_variant(result: EvaluationResult, backbone: nn.Module) -> VariantResult | None:
+def choose_variant(result: EvaluationResult, backbone: PrunableBackbone) -> VariantResult | None:
     """Of the first pruner that drops tokens in place, the variant that keeps fewest.
 
     A merged token has no place in a picture, so pruners that merge are passed over.
@@ -227,7 +228,7 @@ def unpruned_of(result: EvaluationResult) -> VariantResult | None:
     return next((v for v in result.variants if v.cost.drops_nothing), None)
 
 
-def _evenly(places: Sequence[int], number: int) -> list[int]:
+def _evenly(places: np.ndarray, number: int) -> list[int]:
     """The middles of ``number`` equal parts of a list."""
     return [int(places[len(places) * (2 * i + 1) // (2 * number)]) for i in range(number)]
 
@@ -236,6 +237,6 @@ def _drops(found: VariantResult) -> bool:
     return not found.cost.drops_nothing
 
 
-def _merges(backbone: nn.Module, variant: Variant) -> bool:
+def _merges(backbone: PrunableBackbone, variant: Variant) -> bool:
     with backbone.using(variant):
         return bool(backbone.pruner.merges)

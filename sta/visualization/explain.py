@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sta.analysis.gradients import grad_norm
 from sta.engine.clips import View
 from sta.engine.scoring import not_finite_text
 from sta.errors import ConfigError, MemoryShortError, NotFiniteError, ScheduleError, VariantError
+from sta.models.prunable import PrunableBackbone, PrunableRecognizer
 from sta.pruning import PruningSchedule, Variant
 
 from .maps import Row, input_row, kept_rows, record, score_rows, value_row
@@ -35,7 +36,7 @@ class Explanation(NamedTuple):
     tubelet: int
 
 
-def check_variant(backbone: nn.Module, variant: Variant) -> PruningSchedule:
+def check_variant(backbone: PrunableBackbone, variant: Variant) -> PruningSchedule:
     """The schedule of a variant that can be shown on a grid.
 
     Raises:
@@ -71,7 +72,7 @@ def check_stage(schedule: PruningSchedule, asked: int | None) -> int:
 
 
 def explain(
-    model: nn.Module,
+    model: PrunableRecognizer,
     view: View,
     variant: Variant,
     *,

@@ -10,10 +10,11 @@ import cv2
 import matplotlib
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sta.analysis.places import StageTokens, TokenGrid, tokens_of_stages
-from sta.pruning import Pruned, PruningStage, StageContext, StageScores, Variant, WatchedPruner
+from sta.models.prunable import BoundVariant, PrunableRecognizer
+from sta.pruning import Pruned, PruningStage, StageContext, StageScores, WatchedPruner
 
 
 class StageMaps(NamedTuple):
@@ -53,7 +54,7 @@ class Recording(NamedTuple):
 
 
 @torch.no_grad()
-def record(model: nn.Module, clip: Tensor) -> Recording:
+def record(model: PrunableRecognizer, clip: Tensor) -> Recording:
     """Run a clip under the model's present variant.
 
     Args:
@@ -77,7 +78,7 @@ def record(model: nn.Module, clip: Tensor) -> Recording:
             scores[context.stage_index] = pruned.scores
 
     recorder = WatchedPruner(backbone.pruner, after=keep)
-    with backbone.using(Variant('recorded', recorder, backbone.schedule)):
+    with backbone.using(BoundVariant('recorded', backbone.schedule, recorder)):
         feature, kept = backbone(clip, return_kept=True)
         logits = model.cls_head(feature)[0].float()
         places = tokens_of_stages(backbone, kept, clip.shape[1:])
@@ -168,7 +169,7 @@ def score_rows(
         shape: frames, rows and columns of the picture in pixels.
         score: what the pruner ranks by: 'product', 'temporal' or 'semantic'.
     """
-    if maps.importance is None:
+    if maps.importance is None or maps.redundancy is None or maps.ranked is None:
         return []
     formula = {'product': 'A (1 - F)', 'temporal': 'A', 'semantic': '1 - F'}.get(score, score)
     where, relative = f'in stage {maps.number}', 'chunk mean = 1'
