@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from sta.pruning import PRUNERS, Pruner, PruningStage, StageContext, short_names
 from sta.start import pruner_names
+from tests.fake_packages import run_python
 from tests.tools.tiny import child_config, make_tiny, run_tool
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +82,27 @@ def test_a_taken_name_is_refused(module: str) -> None:
             pass
 
     assert 'Mine' not in PRUNERS
+
+
+def test_a_file_in_the_folder_of_pruners_is_enough(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / 'sta', tmp_path / 'sta', ignore=shutil.ignore_patterns('__pycache__'))
+    (tmp_path / 'sta' / 'pruning' / 'even.py').write_text(recipe('import torch\n'))
+    script = tmp_path / 'ask.py'  # whose folder Python looks into first
+    script.write_text(
+        'from sta.start import pruner_names\n'
+        'from sta.pruning import parse_pruner_text, short_names\n'
+        'print(pruner_names())\n'
+        'print(", ".join(short_names()), parse_pruner_text("even"))\n'
+    )
+    run = run_python(str(script))
+    names = ', '.join(sorted([*pruner_names().split(', '), 'even']))
+    assert run.stdout.splitlines() == [names, f"{names} {{'type': 'EvenPruner'}}"], run.stderr
+
+
+def test_the_list_of_the_documentation_holds_every_pruner() -> None:
+    text = (ROOT / 'docs' / 'variants.md').read_text(encoding='utf-8')
+    table = text.partition('## Pruners')[2].partition('Settings on the command line')[0]
+    assert [name for name in pruner_names().split(', ') if table.count(f'`{name}`') < 2] == []
 
 
 def test_help_texts_name_every_pruner_that_comes_with_sta() -> None:

@@ -45,6 +45,19 @@ def test_the_python_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names['left'].shape == (2, 1056, 384) and names['lengths'] == [1056, 800, 672]
 
 
+def test_modules_that_earlier_pages_name_are_there() -> None:
+    from sta.analysis.places import trajectory_sum_of
+    from sta.analysis.trajectories import trajectory_sum_of as from_pictures
+    from sta.datasets.motions.clip import ClipSource as FromMotions
+    from sta.datasets.motions.clips import ClipSource
+    from sta.report import read_scores
+    from sta.report.writers import read_scores as from_training
+
+    assert from_pictures is trajectory_sum_of
+    assert FromMotions is ClipSource
+    assert from_training is read_scores
+
+
 def test_the_backbone_in_a_config_of_mmaction2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What slurm_test.sh and slurm_train.sh share: tools/srun.sh PARTITION JOB_NAME TOOL.py ARGUMENTS...
-# The tasks agree on a free port themselves (sta/engine/rendezvous.py).
+# The tasks agree on a free port themselves (sta/engine/launch.py).
 set -euo pipefail
 command -v srun > /dev/null || { echo 'error: srun not found: is this a SLURM machine?' >&2; exit 2; }
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,7 +1,10 @@
 """What a model costs, and how much must go to stay within a budget."""
 
+import sys
+
 from sta.errors import BudgetError
 
+from . import places
 from .costs import (
     Solution,
     count_costs,
@@ -10,6 +13,9 @@ from .costs import (
     solve_budgets,
     solve_thresholds,
 )
+
+# Earlier documentation imports trajectory_sum_of from there.
+sys.modules[f'{__name__}.trajectories'] = places
 
 __all__ = [
     'BudgetError',

@@ -1,5 +1,8 @@
 """Token pruning for video transformers: pure functions on tensors, torch and einops only."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from sta.errors import PrunerError, ScheduleError, VariantError
 
 from .base import (
@@ -30,6 +33,10 @@ from .variants import (
     pruner_name,
     with_seeds,
 )
+
+# A pruner is known once its class statement has run: a new file in this folder is enough.
+for _file in iter_modules(__path__, f'{__name__}.'):
+    import_module(_file.name)
 
 __all__ = [
     'PRUNERS',

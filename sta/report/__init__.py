@@ -1,5 +1,8 @@
 """What an evaluation found, for people and for programs: tables, files and plots."""
 
+import sys
+
+from . import folder
 from .benchmark import (
     benchmark_rows,
     benchmark_table,
@@ -21,6 +24,9 @@ from .folder import (
 )
 from .plots import plot_accuracy_vs_gflops, plot_accuracy_vs_throughput, save_figure
 from .table import Column, Table, print_table
+
+# Earlier documentation imports read_scores from there.
+sys.modules[f'{__name__}.writers'] = folder
 
 __all__ = [
     'Column',
