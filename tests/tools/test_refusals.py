@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sta.start import pruner_names
 from tests.checkpoints.sources import Touch
 
 from .tiny import ROOT, run_tool
@@ -276,7 +277,7 @@ VARIANTS = [
     (('--schedules', stage(after_block=9)), ('stage 1', '9', '2')),
     (('--schedules', "['a']"), ("'a'", 'whole number')),
     (('--schedules', '2', '--cfg-options', 'model.backbone.num_frames=12'), TOO_FAR),
-    (('--pruners', 'stab'), ("'stab'", 'random, rlt, semantic, sta, temporal, tome')),
+    (('--pruners', 'stab'), ("'stab'", *pruner_names().split(', '))),
     (('--pruners', 'sta:score'), ("'score'", 'key=value')),
     (('--pruners', 'sta:first_frame=grid', '--schedules', '3'), ('square', 'got 3', '1 and 4')),
     (('--pruners', 'sta:scroe=temporal'), ("'scroe'", "'score'")),
