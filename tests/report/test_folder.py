@@ -79,7 +79,8 @@ def test_json_rows_have_full_precision(tmp_path, unpruned) -> None:
     for row in rows:
         for name in ('tokens_after_stages', 'averages'):
             row[name] = tuple(row[name])
-    assert [SummaryRow(**row) for row in rows] == summarise(found)
+    names = [field.name for field in dataclasses.fields(SummaryRow)]
+    assert [SummaryRow(**{name: row[name] for name in names}) for row in rows] == summarise(found)
 
 
 def test_json_says_how_the_numbers_were_made(tmp_path) -> None:
@@ -153,7 +154,7 @@ def test_csv_agrees_with_the_rows(tmp_path) -> None:
     assert len(read) == len(rows)
     for line, row in zip(read, rows):
         values = dataclasses.asdict(row)
-        assert list(line) == list(values)
+        line = {name: line[name] for name in values}  # without what follows from these
         assert (line.pop('name'), line.pop('pruner')) == (row.name, row.pruner)
         stages = line.pop('tokens_after_stages').split()
         assert tuple(map(int, stages)) == row.tokens_after_stages
