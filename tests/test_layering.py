@@ -18,11 +18,15 @@ TOOLS = sorted((ROOT / 'tools').glob('*.py'))
 
 # A room of sta/ may import rooms of its own or a lower storey; a room not named here has no place.
 STOREYS = {
-    0: {'__init__', 'errors', 'environment', 'repair', 'compat', 'start', 'atomic', 'pruning'},
-    2: {'models'},
-    3: {'engine', 'evaluation', 'analysis', 'visualization', 'datasets', 'checkpoints', 'hosts'},
-    4: {'report', 'paper', 'sweeps', 'export'},
-    5: {'doctor', 'search'},
+    0: {'__init__', 'errors', 'atomic', 'environment'},
+    1: {'pruning', 'start', 'repair'},
+    2: {'datasets', 'evaluation', 'checkpoints', 'compat'},
+    3: {'models'},
+    4: {'analysis', 'hosts'},
+    5: {'engine'},
+    6: {'visualization'},
+    7: {'report'},
+    8: {'paper', 'search', 'sweeps', 'export', 'doctor'},
 }
 STOREY = {room: storey for storey, rooms in STOREYS.items() for room in rooms}
 

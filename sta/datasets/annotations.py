@@ -15,7 +15,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib import resources
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple, TypeVar
 
 from sta.errors import DataError
@@ -395,7 +395,7 @@ def note(said: str) -> None:
 
 
 # Kinetics-400 (400 names, alphabetical) and Something-Something V2 (174 templates, by official id).
-OFFICIAL = ('kinetics400', 'ssv2')
+OFFICIAL = tuple(sorted(path.stem for path in Path(__file__).with_name('classes').glob('*.txt')))
 
 
 def read_class_names(source: AnyPath) -> tuple[str, ...]:

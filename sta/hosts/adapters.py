@@ -325,6 +325,15 @@ class TimmViT(Anatomy):
         return frames.unflatten(0, (-1, self.num_frames))
 
 
+# Whom each is for. VideoSwin's windows need more than an adapter, see :mod:`sta.hosts.swin`.
+HOSTS: dict[str, type[Anatomy] | None] = {
+    'transformers.VideoMAEForVideoClassification': HuggingFaceVideoMAE,
+    'mmaction.VisionTransformer': MMActionViT,
+    'mmaction.SwinTransformer3D': None,
+    'timm.VisionTransformer': TimmViT,
+}
+
+
 def usable_pruner(pruner: Any, host_name: str) -> Pruner:
     """Build a pruner and refuse those that need more of a model than dropping tokens.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sta.errors import HostModelError
 
-from .adapters import Anatomy, HuggingFaceVideoMAE, MMActionViT, TimmViT
+from .adapters import HOSTS, Anatomy, TimmViT
 from .swin import SwinPruning
 from .vit import ViTPruning
 
@@ -140,11 +140,6 @@ def _forget_compiled() -> None:
         torch.compiler.reset()
 
 
-VIDEOMAE = 'transformers.VideoMAEForVideoClassification'
-MMACTION_VIT = 'mmaction.VisionTransformer'
-MMACTION_SWIN = 'mmaction.SwinTransformer3D'
-TIMM_VIT = 'timm.VisionTransformer'
-SUPPORTED = (VIDEOMAE, MMACTION_VIT, MMACTION_SWIN, TIMM_VIT)
 OURS = ('sta.STAVisionTransformer', 'sta.STASwinTransformer3D')
 POOLED_ELSEWHERE = 'it hands out tokens and does not pool them; use VideoMAEForVideoClassification'
 CLASS_TOKEN = 'it reads a class token, which is no place of the token grid'
@@ -168,7 +163,7 @@ class Host(NamedTuple):
 
     Attributes:
         module: the model itself, such as the backbone of a recognizer.
-        kind: one of SUPPORTED.
+        kind: one of HOSTS.
     """
 
     module: nn.Module
@@ -191,10 +186,10 @@ def find_host(model: Any) -> Host:
                 f'{type(module).__name__} prunes by itself: use backbone.set_schedule(...) and '
                 f'backbone.set_pruner(...), or backbone.using(variant)'
             )
-        found += [Host(module, kind) for kind in SUPPORTED if kind in names]
+        found += [Host(module, kind) for kind in HOSTS if kind in names]
         refused += [f'{type(module).__name__}: {REFUSED[name]}' for name in names & set(REFUSED)]
     if len(found) == 1:
-        if found[0].kind == MMACTION_SWIN and isinstance(model, nn.DataParallel):
+        if HOSTS[found[0].kind] is None and isinstance(model, nn.DataParallel):
             raise HostModelError(
                 'nn.DataParallel copies a pruned SwinTransformer3D to other GPUs without its '
                 'weights: use one process per GPU'
@@ -208,7 +203,7 @@ def find_host(model: Any) -> Host:
     kind = type(model)
     raise HostModelError(
         f'{kind.__module__.split(".")[0]}.{kind.__name__} cannot be pruned{reason}; supported are '
-        f'{", ".join(SUPPORTED)}, bare or inside another module'
+        f'{", ".join(HOSTS)}, bare or inside another module'
     )
 
 
@@ -220,16 +215,17 @@ def pruning_for(
     Raises:
         HostModelError, ScheduleError, PrunerError: they do not.
     """
-    if host.kind != TIMM_VIT and num_frames is not None:
-        raise HostModelError(
-            f'num_frames is for models of images, {TIMM_VIT}; {host.kind} has its own'
-        )
-    if host.kind == MMACTION_SWIN:
-        return SwinPruning(host.module, schedule=schedule, pruner=pruner)
-    if host.kind == TIMM_VIT:
+    adapter = HOSTS[host.kind]
+    if adapter is TimmViT:
         anatomy: Anatomy = TimmViT(num_frames=num_frames)
+    elif num_frames is not None:
+        raise HostModelError(
+            f'num_frames is for models of images, timm.VisionTransformer; {host.kind} has its own'
+        )
+    elif adapter is None:
+        return SwinPruning(host.module, schedule=schedule, pruner=pruner)
     else:
-        anatomy = {VIDEOMAE: HuggingFaceVideoMAE, MMACTION_VIT: MMActionViT}[host.kind]()
+        anatomy = adapter()
     return ViTPruning(host.module, anatomy, schedule=schedule, pruner=pruner)
 
 
