@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class _PacketsError(Exception):
     """The packets of a file do not say which frames it shows."""
 
 
-class VideoReader:
+class VideoReader(ABC):
     """What both decoders offer, to our DecodeFrames and to mmaction2's DecordDecode.
 
     mmaction2's inferencer puts DecordDecode in the place of whatever decodes in a pipeline.
@@ -68,21 +69,21 @@ class VideoReader:
     avg_fps: float
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What decodes, see above."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __len__(self) -> int:
         """Frames of the video."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frames(self, indices: Sequence[int]) -> np.ndarray:
         """(len(indices), H, W, 3) uint8 RGB, upright, in the order asked for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode_all(self) -> None:
         """Decode every frame and keep none; raises VideoError at the first that fails."""
-        raise NotImplementedError
 
     def get_batch(self, indices: Sequence[int]) -> SimpleNamespace:
         """Frames as decord returns them: an object with ``asnumpy()``."""
