@@ -48,11 +48,16 @@ if __name__ == '__main__':
 
 with hosts_needed():
     from sta.atomic import check_folder
-    from sta.datasets.annotations import read_class_names
     from sta.engine.cli import run_command
     from sta.errors import DataError
     from sta.report import Evaluation, load, print_table
-    from sta.report.classes import changes_table, confusions_table, numbered_names, write_comparison
+    from sta.report.classes import (
+        changes_table,
+        class_names_of,
+        confusions_table,
+        numbered_names,
+        write_comparison,
+    )
     from sta.report.folder import comparison_of
 
 
@@ -80,20 +85,14 @@ def compare(arguments: argparse.Namespace, command: str) -> None:
 def names_of_classes(found: Evaluation, asked: str | None) -> tuple[str, ...]:
     """Names as asked for, else as the evaluation recorded them, else numbers."""
     num_classes = found.scores.scores.shape[2]
-    source = asked or found.class_list
-    if source is None:
-        return numbered_names(num_classes)
     try:
-        names = read_class_names(source)
-        if len(names) != num_classes:
-            raise DataError(f'class list {source} has {len(names)} names, the scores {num_classes}')
+        return class_names_of(asked or found.class_list, num_classes, holder='the scores')
     except DataError as error:
         if asked:
             raise
         # The evaluation may have been made elsewhere, which is no mistake of who reads it here.
         print(f'classes are shown by number: {error}', file=sys.stderr)
         return numbered_names(num_classes)
-    return names
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -42,7 +42,6 @@ with hosts_needed():
 
     from sta.atomic import check_target, write_text
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import read_class_names
     from sta.datasets.video_list import BrokenVideo, report_broken, sound
     from sta.engine.cli import run_command
     from sta.engine.clips import files_dataset, find_videos, predict
@@ -53,9 +52,9 @@ with hosts_needed():
     from sta.report.classes import (
         Guess,
         best_guesses,
+        class_names_of,
         guesses_records,
         guesses_table,
-        numbered_names,
     )
     from sta.report.table import json_text
 
@@ -102,12 +101,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def names_of_classes(config: dict, num_classes: int, asked: str | None) -> tuple[str, ...]:
     source = asked or config.test_dataloader.dataset.get('classes')
-    if source is None:
-        return numbered_names(num_classes)
-    names = read_class_names(source)
-    if len(names) != num_classes:
-        raise DataError(f'class list {source} has {len(names)} names, the model {num_classes}')
-    return names
+    return class_names_of(source, num_classes, holder='the model')
 
 
 def write_guesses(guesses: list[Guess], path: Path) -> None:

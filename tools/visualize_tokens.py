@@ -61,7 +61,6 @@ with hosts_needed():
 
     from sta.atomic import check_target, replacing
     from sta.checkpoints import load_checkpoint
-    from sta.datasets.annotations import read_class_names
     from sta.datasets.video_list import BrokenVideo, report_broken
     from sta.engine.cli import run_command
     from sta.engine.clips import find_videos
@@ -69,7 +68,7 @@ with hosts_needed():
     from sta.engine.session import build_model, variants_of
     from sta.errors import DataError
     from sta.pruning import Variant
-    from sta.report.classes import numbered_names
+    from sta.report.classes import class_names_of
     from sta.visualization import (
         SUFFIXES,
         Explanation,
@@ -130,10 +129,7 @@ def the_variant(config: Any, arguments: argparse.Namespace) -> Variant:
 
 def class_names(config: Any, num_classes: int) -> tuple[str, ...]:
     source = config.get('test_dataloader', {}).get('dataset', {}).get('classes')
-    names = numbered_names(num_classes) if source is None else read_class_names(source)
-    if len(names) != num_classes:
-        raise DataError(f'class list {source} has {len(names)} names, the model {num_classes}')
-    return names
+    return class_names_of(source, num_classes, holder='the model')
 
 
 def label_number(text: str, names: tuple[str, ...]) -> int:

@@ -20,6 +20,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from sta.atomic import write_text
+from sta.datasets.annotations import read_class_names
+from sta.errors import DataError
 from sta.evaluation import (
     SIGNIFICANT,
     ClassChange,
@@ -103,6 +105,25 @@ def guesses_records(guesses: Sequence[Guess]) -> Table[Guess]:
 def numbered_names(num_classes: int) -> tuple[str, ...]:
     """'class 0' and so on, where nobody says what the classes are called."""
     return tuple(f'class {label}' for label in range(num_classes))
+
+
+def class_names_of(source: str | None, num_classes: int, *, holder: str) -> tuple[str, ...]:
+    """Names of a list of classes, numbers where there is none.
+
+    Args:
+        source: an official data set, or a file with a name a line; None for numbers.
+        num_classes: that there have to be.
+        holder: of these classes, for the message.
+
+    Raises:
+        DataError: the list cannot be read, or has another number of names.
+    """
+    if source is None:
+        return numbered_names(num_classes)
+    names = read_class_names(source)
+    if len(names) != num_classes:
+        raise DataError(f'class list {source} has {len(names)} names, {holder} {num_classes}')
+    return names
 
 
 def classes_table(
